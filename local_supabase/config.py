@@ -1,0 +1,57 @@
+"""Reads supabase/config.toml, the Supabase CLI's file, into the switches the embedded stack understands."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from local_supabase.platform import Config, MailTemplate
+
+PROJECT = Path(__file__).parent.parent
+UNITS = {"h": 3600, "m": 60, "s": 1}
+
+
+def read(*, site_url: str | None = None, project: Path = PROJECT) -> Config:
+    """Return the switches of `project`/supabase/config.toml.
+
+    `site_url` is where the app runs, if not where the file says. A switch the file leaves out keeps Supabase
+    Auth's own default.
+    """
+    settings = tomllib.loads((project / "supabase" / "config.toml").read_text())
+    auth: dict[str, Any] = settings["auth"]
+    email = auth.get("email", {})
+    totp = auth.get("mfa", {}).get("totp", {})
+    hook = auth.get("hook", {}).get("custom_access_token", {})
+    values = {
+        "redirect_urls": tuple(auth.get("additional_redirect_urls", [])),
+        "jwt_expiry_seconds": auth.get("jwt_expiry"),
+        "enable_signup": _both(auth.get("enable_signup"), email.get("enable_signup")),
+        "enable_confirmations": email.get("enable_confirmations"),
+        "minimum_password_length": auth.get("minimum_password_length"),
+        "otp_expiry_seconds": email.get("otp_expiry"),
+        "otp_length": email.get("otp_length"),
+        "mail_interval_seconds": _seconds(email.get("max_frequency")),
+        "refresh_token_rotation": auth.get("enable_refresh_token_rotation"),
+        "refresh_token_reuse_interval_seconds": auth.get("refresh_token_reuse_interval"),
+        "totp_enroll_enabled": totp.get("enroll_enabled"),
+        "totp_verify_enabled": totp.get("verify_enabled"),
+        "max_enrolled_factors": auth.get("mfa", {}).get("max_enrolled_factors"),
+        "access_token_hook": hook.get("uri") if hook.get("enabled") else None,
+        "mail_templates": {
+            kind: MailTemplate(template["subject"], (project / template["content_path"]).read_text())
+            for kind, template in email.get("template", {}).items()
+        },
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    return Config(site_url=site_url or auth["site_url"], **given)
+
+
+def _both(*switches: bool | None) -> bool:
+    return all(switch is not False for switch in switches)
+
+
+def _seconds(duration: str | None) -> int | None:
+    """Whole seconds of a Go duration such as "1m30s"."""
+    if duration is None:
+        return None
+    return sum(int(count) * UNITS[unit] for count, unit in re.findall(r"(\d+)([hms])", duration))
