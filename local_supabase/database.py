@@ -19,7 +19,7 @@ MIGRATIONS = HERE.parent / "supabase" / "migrations"
 LOGIN_ROLES = ("postgres", "authenticator", "supabase_auth_admin")
 
 
-def prepare(url: str) -> None:
+def prepare(url: str, *, migrations: bool = True) -> None:
     """Bring the database at `url` (a superuser's) up to date. Each step happens wholly or not at all.
 
     Raises:
@@ -27,8 +27,9 @@ def prepare(url: str) -> None:
     """
     with psycopg.connect(url) as connection:
         _lay_the_ground(connection, password=conninfo_to_dict(url).get("password"))
-    with psycopg.connect(_as("postgres", url)) as connection:
-        _migrate(connection)
+    if migrations:
+        with psycopg.connect(_as("postgres", url)) as connection:
+            _migrate(connection)
 
 
 @contextlib.contextmanager

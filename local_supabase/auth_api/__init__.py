@@ -84,9 +84,7 @@ def blueprint(platform: Platform) -> Blueprint:
     return auth
 
 
-def _answered(
-    platform: Platform, request: Request, handler: Callable[..., Any], arguments: Any
-) -> Response:
+def _answered(platform: Platform, request: Request, handler: Callable[..., Any], arguments: Any) -> Response:
     if handler not in WITHOUT_API_KEY:
         api_keys.key_role(platform, request)
     if any("\x00" in value for value in request.args.values()):

@@ -5,10 +5,9 @@ from typing import Any
 from local_supabase.platform import Platform
 
 _PROVIDERS = (
-    "apple", "azure", "bitbucket", "discord", "facebook", "snapchat", "figma", "fly", "github", "gitlab", "google",
-    "keycloak", "kakao", "linkedin", "linkedin_oidc", "notion", "spotify", "slack", "slack_oidc", "workos",
-    "twitch", "twitter", "zoom",
-)
+    "apple azure bitbucket discord facebook snapchat figma fly github gitlab google keycloak kakao linkedin"
+    " linkedin_oidc notion spotify slack slack_oidc workos twitch twitter zoom"
+).split()
 
 
 def health(platform: Platform) -> dict[str, Any]:

@@ -27,8 +27,17 @@ def create(call: Call) -> dict[str, Any]:
     """POST /admin/users: a person without a mail; no strength check, a random password if none is given."""
     require_admin(call)
     body = call.body(
-        id=str, aud=str, role=str, email=str, phone=str, password=str, password_hash=str, email_confirm=bool,
-        user_metadata=dict, app_metadata=dict, ban_duration=str,
+        id=str,
+        aud=str,
+        role=str,
+        email=str,
+        phone=str,
+        password=str,
+        password_hash=str,
+        email_confirm=bool,
+        user_metadata=dict,
+        app_metadata=dict,
+        ban_duration=str,
     )
     if body["phone"]:
         raise bad_request("Phone numbers are not supported by the embedded Supabase")
@@ -46,9 +55,16 @@ def create(call: Call) -> dict[str, Any]:
         " banned_until, raw_app_meta_data, raw_user_meta_data, created_at, updated_at) values (%s, %s, %s, %s,"
         " %s, %s, case when %s then now() end, now() + make_interval(secs => %s), %s, %s, now(), now())",
         (
-            user_id, NO_INSTANCE, body["aud"] or "authenticated", body["role"] or "authenticated", email,
-            password_hash, confirmed, ban_seconds,
-            Jsonb({"provider": "email", "providers": ["email"], **(body["app_metadata"] or {})}), Jsonb(metadata),
+            user_id,
+            NO_INSTANCE,
+            body["aud"] or "authenticated",
+            body["role"] or "authenticated",
+            email,
+            password_hash,
+            confirmed,
+            ban_seconds,
+            Jsonb({"provider": "email", "providers": ["email"], **(body["app_metadata"] or {})}),
+            Jsonb(metadata),
         ),
     )
     identity = {"sub": str(user_id), "email": email, "email_verified": False, "phone_verified": False}

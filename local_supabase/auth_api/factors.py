@@ -182,9 +182,7 @@ def _svg(text: str) -> str:
     code = qrcode.QRCode(border=4)
     code.add_data(text)
     matrix = code.get_matrix()
-    squares = "".join(
-        f"M{x} {y}h1v1h-1z" for y, row in enumerate(matrix) for x, is_dark in enumerate(row) if is_dark
-    )
+    squares = "".join(f"M{x} {y}h1v1h-1z" for y, row in enumerate(matrix) for x, is_dark in enumerate(row) if is_dark)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {len(matrix)} {len(matrix)}"'
         f' shape-rendering="crispEdges"><rect width="100%" height="100%" fill="white"/>'
@@ -219,9 +217,7 @@ def _is_right_code(secret: str, code: str, *, now: int) -> bool:
     return any([hmac.compare_digest(totp.at(now, counter_offset=step).encode(), given) for step in DRIFT_STEPS])
 
 
-def _step_up(
-    call: Call, caller: SignedIn, *, session: DictRow, factor: DictRow, challenge_id: UUID
-) -> dict[str, Any]:
+def _step_up(call: Call, caller: SignedIn, *, session: DictRow, factor: DictRow, challenge_id: UUID) -> dict[str, Any]:
     """The effects of a right code, in the order of contract 4.3."""
     connection, user_id, session_id = call.connection, caller.user["id"], session["id"]
     connection.execute("update auth.mfa_challenges set verified_at = now() where id = %s", (challenge_id,))
@@ -240,9 +236,7 @@ def _step_up(
         "update auth.sessions set aal = 'aal2', factor_id = %s, updated_at = now() where id = %s",
         (factor["id"], session_id),
     )
-    granted = tokens.response(
-        call, user_id=user_id, session_id=session_id, refresh_token=refresh_token, method=method
-    )
+    granted = tokens.response(call, user_id=user_id, session_id=session_id, refresh_token=refresh_token, method=method)
     connection.execute("delete from auth.sessions where user_id = %s and aal < 'aal2'", (user_id,))
     connection.execute(
         "delete from auth.mfa_factors where user_id = %s and factor_type = %s and status = 'unverified'",

@@ -17,12 +17,25 @@ TIMEOUT_MILLISECONDS = 2000
 
 _URI = re.compile(r"pg-functions://[^/]*/([A-Za-z_][A-Za-z0-9_]{0,62})/([A-Za-z_][A-Za-z0-9_]{0,62})")
 _REQUIRED: dict[str, tuple[type, ...]] = {
-    "aud": (str, list), "exp": (int,), "iat": (int,), "sub": (str,), "email": (str,), "phone": (str,),
-    "role": (str,), "aal": (str,), "session_id": (str,), "is_anonymous": (object,),
+    "aud": (str, list),
+    "exp": (int,),
+    "iat": (int,),
+    "sub": (str,),
+    "email": (str,),
+    "phone": (str,),
+    "role": (str,),
+    "aal": (str,),
+    "session_id": (str,),
+    "is_anonymous": (object,),
 }
 _OPTIONAL: dict[str, tuple[type, ...]] = {
-    "jti": (str,), "iss": (str,), "client_id": (str,), "nbf": (int,),
-    "app_metadata": (dict,), "user_metadata": (dict,), "amr": (list,),
+    "jti": (str,),
+    "iss": (str,),
+    "client_id": (str,),
+    "nbf": (int,),
+    "app_metadata": (dict,),
+    "user_metadata": (dict,),
+    "amr": (list,),
 }
 
 
@@ -39,13 +52,21 @@ def customized(call: Call, *, user_id: UUID, method: str, claims: dict[str, Any]
     uri = call.platform.config.access_token_hook
     if uri is None:
         return claims
-    answer = _called(call, uri, {
-        "metadata": {"uuid": str(uuid.uuid4()), "time": datetime.now(UTC).isoformat(),
-                     "name": "customize-access-token", "ip_address": call.ip},
-        "user_id": str(user_id),
-        "authentication_method": method,
-        "claims": claims,
-    })
+    answer = _called(
+        call,
+        uri,
+        {
+            "metadata": {
+                "uuid": str(uuid.uuid4()),
+                "time": datetime.now(UTC).isoformat(),
+                "name": "customize-access-token",
+                "ip_address": call.ip,
+            },
+            "user_id": str(user_id),
+            "authentication_method": method,
+            "claims": claims,
+        },
+    )
     if not isinstance(answer, dict):
         raise _failed(uri)
     _raise_error_object(answer.get("error"))

@@ -14,8 +14,9 @@ _VARIABLE = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 _LINK = MailTemplate("Your link", '<p><a href="{{ .ConfirmationURL }}">Continue</a>, or enter {{ .Token }}.</p>')
 
 
-def send_link(call: Call, *, user: DictRow, kind: str, verify_type: str, token: str, token_hash: str,
-              redirect_to: str) -> None:
+def send_link(
+    call: Call, *, user: DictRow, kind: str, verify_type: str, token: str, token_hash: str, redirect_to: str
+) -> None:
     """Send the mail of `kind` (confirmation, recovery, …) with its link and digits to the user's address.
 
     Written in the caller's transaction: a request that fails sends nothing.

@@ -98,19 +98,18 @@ def forget(connection: Connection[DictRow], user: DictRow) -> None:
 def _consume(
     call: Call, user: DictRow | None, hashes: tuple[str, ...], kinds: tuple[Kind, ...]
 ) -> tuple[DictRow, Kind]:
+    if user is None:
+        raise _expired()
     # Read after the lock on the user's row: of many at once, the first finds the token and deletes it before
     # the others look.
-    rows = [] if user is None else call.connection.execute(
+    rows = call.connection.execute(
         "select token_type::text, token_hash from auth.one_time_tokens where user_id = %s", (user["id"],)
     ).fetchall()
+    stored = {row["token_type"]: row["token_hash"] for row in rows}
     for kind in kinds:
-        for row in rows:
-            if row["token_type"] == kind.token_type and _is_one_of(row["token_hash"], hashes):
-                assert user is not None
-                if _is_expired(call, user, kind):
-                    raise _expired()
-                forget(call.connection, user)
-                return user, kind
+        if _is_one_of(stored.get(kind.token_type, ""), hashes) and not _is_expired(call, user, kind):
+            forget(call.connection, user)
+            return user, kind
     raise _expired()
 
 

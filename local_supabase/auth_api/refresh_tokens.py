@@ -60,9 +60,7 @@ def locked(connection: Connection[DictRow], token: str) -> DictRow:
     if row is not None:
         try:
             connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
-            connection.execute(
-                "select from auth.sessions where id = %s for no key update", (row["session_id"],)
-            )
+            connection.execute("select from auth.sessions where id = %s for no key update", (row["session_id"],))
             connection.execute("set local lock_timeout to default")
         except psycopg.errors.LockNotAvailable as error:
             raise Refused(409, "conflict", "Too many concurrent token refresh requests on the same session") from error

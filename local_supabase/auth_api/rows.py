@@ -24,8 +24,7 @@ def user_by_id(connection: Connection[DictRow], user_id: UUID, *, lock: bool = F
 def user_by_email(connection: Connection[DictRow], email: str) -> DictRow | None:
     """Return the row of `users` with this address, in any case, plus `now`."""
     return connection.execute(
-        "select *, clock_timestamp() as now from auth.users"
-        " where email = %s and instance_id = %s and not is_sso_user",
+        "select *, clock_timestamp() as now from auth.users where email = %s and instance_id = %s and not is_sso_user",
         (email.lower(), NO_INSTANCE),
     ).fetchone()
 

@@ -56,16 +56,12 @@ def start(call: Call, user_id: UUID, *, method: str) -> dict[str, Any]:
     call.connection.execute(
         "update auth.users set last_sign_in_at = now(), updated_at = now() where id = %s", (user_id,)
     )
-    return tokens.response(
-        call, user_id=user_id, session_id=session_id, refresh_token=refresh_token, method=method
-    )
+    return tokens.response(call, user_id=user_id, session_id=session_id, refresh_token=refresh_token, method=method)
 
 
 def end_others(call: Call, user_id: UUID, *, keep: UUID | None) -> None:
     """Delete every session of the user except `keep`; all of them if it is None."""
-    call.connection.execute(
-        "delete from auth.sessions where user_id = %s and id is distinct from %s", (user_id, keep)
-    )
+    call.connection.execute("delete from auth.sessions where user_id = %s and id is distinct from %s", (user_id, keep))
 
 
 def _with_password(call: Call) -> dict[str, Any]:

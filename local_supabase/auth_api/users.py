@@ -104,9 +104,7 @@ def create_user(
         raise bad_request(emails.INVALID)
     passwords.check_strength(platform.config, password)
     claim_address(connection, email)
-    return str(_insert(
-        connection, email=email, password_hash=passwords.hashed(password), data={}, confirmed=confirmed
-    ))
+    return str(_insert(connection, email=email, password_hash=passwords.hashed(password), data={}, confirmed=confirmed))
 
 
 def claim_address(connection: Connection[DictRow], email: str) -> None:
@@ -132,9 +130,7 @@ def insert_identity(connection: Connection[DictRow], user_id: UUID, identity_dat
 
 def _sign_up_form(call: Call) -> tuple[str, str, dict[str, Any]]:
     """Return address (lower case), password and metadata, in the check order of contract 3.2."""
-    body = call.body(
-        email=str, phone=str, password=str, data=dict, code_challenge=str, code_challenge_method=str
-    )
+    body = call.body(email=str, phone=str, password=str, data=dict, code_challenge=str, code_challenge_method=str)
     if not body["email"] and not body["phone"]:
         raise Refused(422, "anonymous_provider_disabled", "Anonymous sign-ins are disabled")
     if not call.platform.config.enable_signup:
