@@ -1,0 +1,210 @@
+"""The app: settings, wiring, security headers, blueprints and error pages, in that order."""
+
+import hashlib
+import hmac
+import logging
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet, MultiFernet
+from flask import Flask, Response, current_app, redirect, request, url_for
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from werkzeug.exceptions import HTTPException
+
+from auth.attempts import Rules
+from auth.gateway import Gateway, connection_pool
+from auth.refusals import Refused, SignInRequired, StepUpRequired, Unavailable
+from auth.tokens import KeySet
+from auth.totp import AuthenticatorApps
+from auth.vault import Vault
+from blueprints import account, login, machine, session, signup, step_up, totp
+from blueprints.destination import here
+from blueprints.htmx import leave_for, refusal_page
+from blueprints.services import Services
+
+log = logging.getLogger(__name__)
+
+
+class Settings(BaseSettings):
+    """Read once, from the environment or a .env file; each is explained in .env.example."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, str_strip_whitespace=True)
+
+    supabase_url: str = Field(pattern=r"^https?://[^/\s]+")
+    supabase_publishable_key: str = Field(
+        min_length=1, validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
+    )
+    supabase_secret_key: SecretStr = Field(
+        min_length=1, validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
+    )
+    secret_key: SecretStr = Field(min_length=32)
+    vault_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
+    public_url: str = Field(default="http://localhost:5000", pattern=r"^https?://[^/\s]+$")
+    app_name: str = "Stepup"
+    mailbox_url: str | None = None
+    mfa_attempts_limit: int = Field(default=5, ge=1)
+    mfa_attempts_window_seconds: int = Field(default=900, ge=60)
+    mfa_attempts_cap: int = Field(default=60, ge=5, le=100)
+
+    @field_validator("vault_keys", mode="before")
+    @classmethod
+    def _comma_separated(cls, text: object) -> object:
+        return tuple(key.strip() for key in text.split(",") if key.strip()) if isinstance(text, str) else text
+
+    @field_validator("vault_keys")
+    @classmethod
+    def _fernet_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in keys:
+            Fernet(key.get_secret_value())
+        return keys
+
+
+def create_app(settings: Settings | None = None, *, clock: Callable[[], float] = time.time) -> Flask:
+    app = Flask(__name__)
+    settings = settings or _settings_or_exit()
+    secure = settings.public_url.startswith("https://")
+    app.config.update(
+        NAME=settings.app_name,
+        PUBLIC_URL=settings.public_url,
+        SECRET_KEY=settings.secret_key.get_secret_value(),
+        # __Host- keeps another name under our domain from planting a cookie here; browsers want https for it.
+        VAULT_COOKIE_NAME="__Host-stepup" if secure else "stepup",
+        SESSION_COOKIE_NAME="__Host-session" if secure else "session",
+        SESSION_COOKIE_SECURE=secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        WTF_CSRF_TIME_LIMIT=None,  # a sign-in page left open must still work; the token lives as long as the session
+        MAX_CONTENT_LENGTH=64 * 1024,
+    )
+    app.extensions["stepup"] = _services(settings, clock)
+    CSRFProtect(app)
+
+    app.add_template_filter(_utc, "utc")
+
+    app.before_request(_redirect_to_localhost)
+    app.after_request(session.send_cookie)
+    app.after_request(_security_headers)
+
+    for module in (account, signup, login, step_up, totp, machine):
+        app.register_blueprint(module.bp)
+
+    app.register_error_handler(SignInRequired, lambda _: leave_for(url_for("login.show", next=here())))
+    app.register_error_handler(StepUpRequired, lambda _: leave_for(url_for("step_up.show", next=here())))
+    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(CSRFError, _csrf_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _crashed)
+    return app
+
+
+def _settings_or_exit() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            print(f"{str(problem['loc'][0]).upper()}: {problem['msg']}.", file=sys.stderr)
+        print(
+            "`make run` starts everything with an embedded Supabase; .env.example lists all settings.", file=sys.stderr
+        )
+        raise SystemExit(2) from None
+
+
+def _services(settings: Settings, clock: Callable[[], float]) -> Services:
+    gateway = Gateway(
+        url=settings.supabase_url.rstrip("/"),
+        publishable_key=settings.supabase_publishable_key,
+        secret_key=settings.supabase_secret_key.get_secret_value(),
+        http=connection_pool(),
+    )
+    vault = Vault(gateway, MultiFernet([Fernet(key.get_secret_value()) for key in settings.vault_keys]), clock)
+    keys = KeySet(gateway.public_keys, clock)
+    token_issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1"
+    apps = AuthenticatorApps(
+        gateway=gateway,
+        vault=vault,
+        keys=keys,
+        token_issuer=token_issuer,
+        rules=Rules(settings.mfa_attempts_limit, settings.mfa_attempts_window_seconds, settings.mfa_attempts_cap),
+        code_key=hmac.digest(settings.secret_key.get_secret_value().encode(), b"spent codes", hashlib.sha256),
+    )
+    return Services(
+        gateway=gateway,
+        vault=vault,
+        keys=keys,
+        token_issuer=token_issuer,
+        apps=apps,
+        clock=clock,
+        mailbox_url=settings.mailbox_url,
+    )
+
+
+def _utc(timestamp: float) -> str:
+    """Unix time as ISO 8601, for <time datetime>."""
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="seconds")
+
+
+def _redirect_to_localhost() -> Response | None:
+    """Send 127.0.0.1 to localhost, in development: passkeys cannot work on an IP address, and cookies would differ."""
+    public_url = current_app.config["PUBLIC_URL"]
+    if urlsplit(public_url).hostname == "localhost" and request.host.split(":")[0] == "127.0.0.1":
+        return redirect(public_url + request.full_path.rstrip("?"), 308)
+    return None
+
+
+def _security_headers(response: Response) -> Response:
+    response.headers.setdefault(
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    )
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    # same-origin, not no-referrer: Flask-WTF wants a Referer on https.
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Permissions-Policy"] = (
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=(), "
+        "publickey-credentials-get=(self), publickey-credentials-create=(self)"
+    )
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    if current_app.config["SESSION_COOKIE_SECURE"]:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    if request.endpoint != "static":
+        # Every page is somebody's. Kept by no cache, not shown again by the back button after signing out.
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _refused(refusal: Refused) -> Response:
+    if isinstance(refusal, Unavailable):
+        log.warning("Supabase: %s", type(refusal.__cause__).__name__)
+    return refusal_page(refusal)
+
+
+def _csrf_error(_error: CSRFError) -> Response:
+    sentence = "This page had been open for too long, or you signed in or out in another tab. Please try again."
+    return refusal_page(Refused(sentence, status=400), retry_at=here())
+
+
+def _http_error(error: HTTPException) -> Response:
+    sentences = {
+        404: "There is no page at this address.",
+        405: "This address cannot be used in that way.",
+        413: "That is more than this page takes.",
+    }
+    code = error.code or 500
+    if code < 400:
+        return error.get_response()  # werkzeug's own redirects
+    response = refusal_page(Refused(sentences.get(code, "The request could not be understood."), status=code))
+    if code == 405:
+        response.headers["Allow"] = error.get_response().headers.get("Allow", "")
+    return response
+
+
+def _crashed(error: Exception) -> Response:
+    log.error("unhandled", exc_info=error)
+    return refusal_page(Refused("Something went wrong here, and it is our fault. Please try again.", status=500))

@@ -1,0 +1,271 @@
+"""The only file that talks to Supabase: tokens go in, values come out, and every error becomes a Refused."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pydantic
+from postgrest.exceptions import APIError
+from supabase import Client, ClientOptions, create_client
+from supabase_auth import SyncSupportedStorage
+from supabase_auth.errors import (
+    AuthApiError,
+    AuthError,
+    AuthSessionMissingError,
+    AuthWeakPasswordError,
+)
+from supabase_auth.types import Session
+
+from auth.refusals import (
+    Detour,
+    Failed,
+    LinkExpired,
+    MailJustSent,
+    NameTaken,
+    NotConfirmed,
+    Refused,
+    Rejected,
+    SignInRequired,
+    SignUpClosed,
+    TooManyFactors,
+    TooManyRequests,
+    Unavailable,
+    WeakPassword,
+    WrongCode,
+    WrongCredentials,
+)
+from auth.tokens import Tokens
+
+TIMEOUT_SECONDS = 5  # shorter than the vault's lease, so that its holder knows the outcome before losing it
+
+REFUSALS: dict[str, type[Refused | Detour]] = {
+    "invalid_credentials": WrongCredentials,
+    "user_banned": WrongCredentials,  # Supabase says so before it has checked the password
+    "email_not_confirmed": NotConfirmed,
+    "signup_disabled": SignUpClosed,
+    "otp_expired": LinkExpired,
+    "over_request_rate_limit": TooManyRequests,
+    "over_email_send_rate_limit": MailJustSent,
+    "mfa_verification_failed": WrongCode,
+    "mfa_factor_name_conflict": NameTaken,
+    "too_many_enrolled_mfa_factors": TooManyFactors,
+    # The session is over: signed out elsewhere, expired, or the account is gone.
+    "session_not_found": SignInRequired,
+    "session_expired": SignInRequired,
+    "refresh_token_not_found": SignInRequired,
+    "refresh_token_already_used": SignInRequired,
+    "user_not_found": SignInRequired,
+    "bad_jwt": SignInRequired,
+}
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A new, unverified authenticator app. `secret` is base32 (RFC 4648 section 6)."""
+
+    factor_id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Note:
+    id: str
+    body: str
+    created_at: str  # ISO 8601, UTC
+
+
+def connection_pool() -> httpx.Client:
+    """Return the pool that all clients share: one TLS context and one set of connections per process."""
+    return httpx.Client(
+        timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=2),
+        limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
+        event_hooks={"request": [_without_key_as_bearer]},
+        trust_env=False,  # a proxy named in the environment must not see tokens
+    )
+
+
+class Gateway:
+    """Supabase, for one project. Safe to share between threads: a client lives for one call.
+
+    supabase-py keeps the signed-in session in the client and sends it with every later call, so a shared client
+    would answer one visitor with another's rows. Making one costs 0.05 ms when the pool is shared.
+    """
+
+    def __init__(self, *, url: str, publishable_key: str, secret_key: str, http: httpx.Client) -> None:
+        self._url = url
+        self._publishable_key = publishable_key
+        self._secret_key = secret_key
+        self._http = http
+
+    # Signing up, in and on. These need no session.
+
+    def sign_up(self, email: str, password: str) -> Tokens | None:
+        """Ask for an account. None: a mail has been sent, or an account was there already (Supabase tells nobody)."""
+        with _refusing():
+            answer = self._visitor().auth.sign_up({"email": email, "password": password})
+            return _tokens(answer.session) if answer.session else None
+
+    def sign_in_with_password(self, email: str, password: str) -> Tokens:
+        with _refusing():
+            answer = self._visitor().auth.sign_in_with_password({"email": email, "password": password})
+            return _tokens(answer.session)
+
+    def confirm(self, token_hash: str) -> Tokens:
+        """Trade the token of a confirmation mail for a session. It works once."""
+        with _refusing():
+            return _tokens(self._visitor().auth.verify_otp({"token_hash": token_hash, "type": "email"}).session)
+
+    def refresh(self, refresh_token: str) -> Tokens:
+        with _refusing():
+            return _tokens(self._visitor().auth.refresh_session(refresh_token).session)
+
+    def public_keys(self) -> dict[str, Any]:
+        """Return the project's JWKS. supabase-py would fetch it once per client, so once per request."""
+        with _refusing():
+            answer = self._http.get(f"{self._url}/auth/v1/.well-known/jwks.json")
+            answer.raise_for_status()
+            keys: dict[str, Any] = answer.json()
+            return keys
+
+    # Authenticator apps. These need the person's session.
+
+    def enrol_totp(self, tokens: Tokens, name: str) -> Enrolled:
+        with _refusing():
+            answer = self._person(tokens).auth.mfa.enroll({"factor_type": "totp", "friendly_name": name})
+            if answer.totp is None:
+                raise Unavailable
+            return Enrolled(factor_id=answer.id, secret=answer.totp.secret)
+
+    def challenge_factor(self, tokens: Tokens, factor_id: str) -> str:
+        """Return the id of a new challenge. The database refuses one without a grant: see auth/attempts.py."""
+        with _refusing():
+            return self._person(tokens).auth.mfa.challenge({"factor_id": factor_id}).id
+
+    def verify_factor(self, tokens: Tokens, *, factor_id: str, challenge_id: str, code: str) -> Tokens:
+        """Answer a challenge. The session goes on under the tokens returned, at aal2; the old ones are void."""
+        with _refusing():
+            session = _OneSession(tokens)
+            self._person(tokens, session).auth.mfa.verify(
+                {"factor_id": factor_id, "challenge_id": challenge_id, "code": code}
+            )
+            return session.tokens
+
+    # The database.
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """Call a function of supabase/migrations that only the service role may call; return its JSON value."""
+        with _refusing():
+            return self._client(self._secret_key).rpc(function, arguments).execute().data
+
+    def notes(self, tokens: Tokens) -> list[Note]:
+        with _refusing():
+            rows: Any = self._rows_of(tokens).select("id,body,created_at").order("created_at", desc=True).execute().data
+            return [Note(row["id"], row["body"], row["created_at"]) for row in rows]
+
+    def add_note(self, tokens: Tokens, body: str) -> None:
+        with _refusing():
+            self._rows_of(tokens).insert({"body": body}).execute()
+
+    def delete_note(self, tokens: Tokens, note_id: str) -> None:
+        with _refusing():
+            self._rows_of(tokens).delete().eq("id", note_id).execute()
+
+    def _rows_of(self, tokens: Tokens) -> Any:
+        """The notes as the person's own token sees them: row-level security decides, not this app."""
+        return self._client(self._publishable_key, bearer=tokens.access_token).table("notes")
+
+    def _visitor(self) -> Client:
+        return self._client(self._publishable_key)
+
+    def _person(self, tokens: Tokens, session: "_OneSession | None" = None) -> Client:
+        """A client signed in with these tokens, at no request. They must have 10 s left, or it refreshes."""
+        return self._client(self._publishable_key, session=session or _OneSession(tokens))
+
+    def _client(self, key: str, *, bearer: str | None = None, session: "_OneSession | None" = None) -> Client:
+        options = ClientOptions(
+            httpx_client=self._http,
+            headers={"Authorization": f"Bearer {bearer}"} if bearer else {},
+            auto_refresh_token=False,  # a timer would rotate the refresh token behind the vault's back
+            persist_session=session is not None,
+            flow_type="implicit",  # mails link to /auth/confirm with a token hash; PKCE would need a verifier per mail
+            postgrest_client_retry=False,  # it sleeps for up to 7 s in the request
+        )
+        if session is not None:
+            options.storage = session
+        return create_client(self._url, key, options)
+
+
+class _OneSession(SyncSupportedStorage):
+    """The storage of one client for one call: gives it the session, and catches the new one."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+
+    def get_item(self, key: str) -> str:
+        return json.dumps(
+            {
+                "access_token": self.tokens.access_token,
+                "refresh_token": self.tokens.refresh_token,
+                "token_type": "bearer",
+                "expires_at": int(self.tokens.expires_at),
+                # The client insists on these, and uses none of them.
+                "expires_in": 0,
+                "user": {
+                    "id": "",
+                    "aud": "authenticated",
+                    "app_metadata": {},
+                    "user_metadata": {},
+                    "created_at": 0,
+                },
+            }
+        )
+
+    def set_item(self, key: str, value: str) -> None:
+        session = json.loads(value)
+        self.tokens = Tokens(session["access_token"], session["refresh_token"], session["expires_at"])
+
+    def remove_item(self, key: str) -> None:
+        pass
+
+
+def _tokens(session: Session | None) -> Tokens:
+    if session is None or session.expires_at is None:
+        raise Unavailable
+    return Tokens(session.access_token, session.refresh_token, session.expires_at)
+
+
+def _without_key_as_bearer(request: httpx.Request) -> None:
+    """Drop `Authorization: Bearer sb_…`, which supabase-py adds beside `apikey`: the key is no JWT.
+
+    What hosted Supabase makes of it is documented both ways (contract supabase-py, B7).
+    """
+    if request.headers.get("authorization") == f"Bearer {request.headers.get('apikey')}":
+        del request.headers["authorization"]
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what supabase-py raises into a Refused. Whatever is not a clear answer is Unavailable, never a yes."""
+    try:
+        yield
+    except AuthWeakPasswordError as error:
+        raise WeakPassword from error
+    except AuthSessionMissingError as error:
+        raise SignInRequired from error
+    except AuthApiError as error:
+        if error.status >= 500:
+            raise Failed from error
+        raise _refusal(error.code) from error
+    except APIError as error:
+        # PostgREST's 401s: the token has expired or is not one. Everything else is our mistake or an outage.
+        raise SignInRequired if error.code in ("PGRST301", "PGRST303") else Unavailable from error
+    except (AuthError, httpx.HTTPError, httpx.InvalidURL, pydantic.ValidationError, ValueError) as error:
+        raise Unavailable from error
+
+
+def _refusal(code: str | None) -> Refused | Detour:
+    kind = REFUSALS.get(code or "")
+    return kind() if kind else Rejected(code)

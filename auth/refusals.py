@@ -1,0 +1,153 @@
+"""Every way a step can say no: an exception with its sentence and its HTTP status."""
+
+
+class Refused(Exception):
+    """A step was refused for a reason the person can be told. `sentence` is shown as it is."""
+
+    sentence = "That did not work. Please try again."
+    status = 422
+    retry_after: int | None = None  # seconds, where waiting helps
+
+    def __init__(self, sentence: str | None = None, *, status: int | None = None) -> None:
+        self.sentence = sentence or self.sentence
+        self.status = status or self.status
+        super().__init__(self.sentence)
+
+
+class WrongCredentials(Refused):
+    """Unknown address, wrong password, banned: one sentence, or it would tell who has an account."""
+
+    sentence = "Email or password is incorrect."
+
+
+class NotConfirmed(Refused):
+    """Right password, but the address was never confirmed. Supabase says so only after a right password."""
+
+    sentence = "Please confirm your email first: open the link in the mail we sent you."
+
+
+class WeakPassword(Refused):
+    sentence = "This password is too easy to guess. Choose a longer one."
+
+
+class SignUpClosed(Refused):
+    sentence = "New accounts cannot be made at the moment."
+    status = 403
+
+
+class LinkExpired(Refused):
+    sentence = "This link has expired or was used before."
+
+
+class TooManyRequests(Refused):
+    sentence = "Too many tries in a short time. Please wait a minute and try again."
+    status = 429
+    retry_after = 60
+
+
+class MailJustSent(TooManyRequests):
+    """Supabase says so only about addresses it knows: whoever shows it tells who has an account."""
+
+
+class WrongCode(Refused):
+    sentence = "That code is not right. Check that your phone shows the right time."
+
+    def __init__(self, *, attempts_remaining: int | None = None) -> None:
+        left = {None: "", 1: " One try is left."}.get(attempts_remaining, f" {attempts_remaining} tries are left.")
+        super().__init__(self.sentence + left)
+
+
+class CodeSpent(Refused):
+    """The same code twice. Its own sentence, or honest people think that their app is broken."""
+
+    def __init__(self, *, wait_seconds: int) -> None:
+        super().__init__(f"That code was just used. Wait for the next one ({wait_seconds} s).")
+        self.retry_after = wait_seconds
+
+
+class Locked(Refused):
+    status = 429
+
+    def __init__(self, *, retry_after: int) -> None:
+        minutes = -(-retry_after // 60)
+        unit = "minute" if minutes == 1 else "minutes"
+        super().__init__(f"Too many wrong codes. Codes are locked for {minutes} more {unit}.")
+        self.retry_after = retry_after
+
+
+class Disabled(Refused):
+    """The cap of NIST 800-63B-4 3.2.2 is reached: only another kind of proof, or support, ends this."""
+
+    sentence = "Codes from this app are switched off after too many wrong ones. Please contact support."
+    status = 403
+
+
+class Intercepted(Refused):
+    """A stranger with the password took the challenge grant that was made for this attempt."""
+
+    sentence = (
+        "Somebody else who knows your password tried to sign in at this very moment, and we stopped it. "
+        "Your code was not used. Change your password as soon as you are signed in."
+    )
+    status = 429
+
+
+class TryAgain(Refused):
+    sentence = "That did not go through. Please try again with a new code."
+
+
+class UnknownFactor(Refused):
+    sentence = "That authenticator app is not set up any more."
+    status = 404
+
+
+class NameTaken(Refused):
+    sentence = "You have an app with that name already. Choose another name."
+
+
+class TooManyFactors(Refused):
+    sentence = "Ten is the most authenticator apps an account can have. Remove one you no longer use first."
+
+
+class EnrolmentGone(Refused):
+    sentence = "That set-up was replaced or has expired. Here is where you can start again."
+    status = 409
+
+
+class Detour(Exception):
+    """Not a refusal: the person has to go somewhere else first, and comes back."""
+
+
+class SignInRequired(Detour):
+    """Nobody is signed in, or the session has ended at Supabase, or freshness wants the password again."""
+
+
+class StepUpRequired(Detour):
+    """Signed in, but not as strongly or as freshly as this page demands."""
+
+
+class Denied(Refused):
+    """No proof the person could give would help."""
+
+    sentence = "This site is not set up completely, so it cannot let anybody in. Please tell its operator."
+    status = 503
+
+
+class Unavailable(Refused):
+    """Supabase was not reached, or its answer was lost: nobody knows whether it did what it was asked."""
+
+    sentence = "We cannot reach our account service at the moment. You are still signed in. Please try again."
+    status = 503
+    retry_after = 10
+
+
+class Failed(Unavailable):
+    """Supabase answered, with an error of its own: its transaction was rolled back."""
+
+
+class Rejected(Refused):
+    """Supabase refused for a reason that has no sentence of its own. `code` is Supabase's error code."""
+
+    def __init__(self, code: str | None) -> None:
+        super().__init__()
+        self.code = code

@@ -1,0 +1,67 @@
+"""/ and /account and /settings/security: what a person sees and may do."""
+
+from flask import Blueprint, flash, render_template, url_for
+from flask_wtf import FlaskForm
+from wtforms import TextAreaField
+from wtforms.validators import DataRequired, Length
+
+from auth.assurance import SENSITIVE
+from auth.refusals import Refused
+from blueprints import session
+from blueprints.htmx import form_page, leave_for
+from blueprints.services import services
+
+bp = Blueprint("account", __name__)
+
+
+class NoteForm(FlaskForm):
+    body = TextAreaField(
+        "New note",
+        validators=[DataRequired("Write something first."), Length(max=2000, message="Use at most 2000 characters.")],
+        render_kw={"maxlength": 2000, "rows": 3},
+    )
+
+
+class ButtonForm(FlaskForm):
+    """A button that changes something: nothing to type, but a CSRF token."""
+
+
+@bp.get("/")
+def home():
+    return render_template("account/home.html", who=session.current())
+
+
+@bp.get("/account")
+def show():
+    return _notes(session.require(), NoteForm())
+
+
+@bp.post("/account")
+def add_note():
+    who = session.require()
+    form = NoteForm()
+    if not form.validate_on_submit():
+        return _notes(who, form)
+    try:
+        # The person's own token: row-level security decides, and would refuse aal1 even if require() did not.
+        services().gateway.add_note(who.tokens, form.body.data)
+    except Refused as refusal:
+        return _notes(who, form, refusal)
+    return leave_for(url_for("account.show"))
+
+
+@bp.post("/account/notes/<uuid:note_id>/delete")
+def delete_note(note_id):
+    services().gateway.delete_note(session.require().tokens, str(note_id))
+    flash("The note was deleted.")
+    return leave_for(url_for("account.show"))
+
+
+@bp.get("/settings/security")
+def security():
+    return render_template("account/security.html", who=session.require(SENSITIVE))
+
+
+def _notes(who, form, refusal=None):
+    notes = services().gateway.notes(who.tokens)
+    return form_page("account/account.html", form, refusal, who=who, notes=notes, button=ButtonForm())

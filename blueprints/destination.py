@@ -1,0 +1,22 @@
+"""Where to go after a detour through sign-in or a challenge: only ever a path on this site."""
+
+import re
+
+from flask import request, url_for
+
+# A path, and nothing a browser could read as another site: //evil.test, /\evil.test, or a tab in between.
+LOCAL_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+
+
+def destination() -> str:
+    """Return the `next` that the request carries, or the account page."""
+    wanted = request.values.get("next", "")
+    return wanted if LOCAL_PATH.fullmatch(wanted) else url_for("account.show")
+
+
+def here() -> str:
+    """Return the path to come back to. What was posted to an address that has no page resumes at the account."""
+    rule = request.url_rule
+    if rule is None or "GET" not in (rule.methods or ()):
+        return url_for("account.show")
+    return request.full_path.rstrip("?")

@@ -1,0 +1,51 @@
+"""Answers for htmx and for plain browsers: the only reader and writer of HX-* headers."""
+
+from typing import Any
+
+from flask import Response, make_response, redirect, render_template, request
+from flask_wtf import FlaskForm
+
+from auth.refusals import Refused
+
+
+def page_or_partial(page: str, partial: str | None, **context: Any) -> Response:
+    """Render the whole page, or only `partial`, the part that htmx swaps, when htmx asks."""
+    template = partial if partial and request.headers.get("HX-Request") else page
+    response = make_response(render_template(template, **context))
+    response.headers["Vary"] = "HX-Request"
+    return response
+
+
+def form_page(
+    page: str, form: FlaskForm, refusal: Refused | None = None, *, partial: str | None = None, **context: Any
+) -> Response:
+    """Render a form: 422 when a field is not as it should be, else with the status of the refusal."""
+    response = page_or_partial(page, partial, form=form, refusal=refusal, **context)
+    response.status_code = refusal.status if refusal else 422 if form.errors else 200
+    return _with_retry_after(response, refusal)
+
+
+def leave_for(path: str) -> Response:
+    """Go to another page of ours by full navigation. htmx would follow a 303 itself and put the page into the form."""
+    if request.headers.get("HX-Request"):
+        return Response(status=204, headers={"HX-Redirect": path})
+    return make_response(redirect(path, 303))
+
+
+def refusal_page(refusal: Refused, **context: Any) -> Response:
+    """Say why a request was refused, on a page of its own. With htmx above the form, which keeps what was typed."""
+    if request.headers.get("HX-Request"):
+        response = make_response(render_template("_notice.html", refusal=refusal, **context))
+        response.headers["HX-Retarget"] = "#notice"
+        response.headers["HX-Reswap"] = "outerHTML"
+    else:
+        response = make_response(render_template("error.html", refusal=refusal, **context))
+    response.status_code = refusal.status
+    response.headers["Vary"] = "HX-Request"
+    return _with_retry_after(response, refusal)
+
+
+def _with_retry_after(response: Response, refusal: Refused | None) -> Response:
+    if refusal and refusal.retry_after:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    return response

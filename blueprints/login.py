@@ -1,0 +1,66 @@
+"""/login and /logout: the password, which is step 1, and the way out."""
+
+from flask import Blueprint, flash, render_template, url_for
+from flask_wtf import FlaskForm
+from wtforms import HiddenField, PasswordField
+from wtforms.validators import DataRequired, Length
+
+from auth.refusals import Refused
+from blueprints import session
+from blueprints.destination import destination
+from blueprints.forms import email_field
+from blueprints.htmx import form_page, leave_for
+from blueprints.services import services
+
+bp = Blueprint("login", __name__)
+
+
+class SignInForm(FlaskForm):
+    next = HiddenField()
+    email = email_field()
+    password = PasswordField(
+        "Password",
+        validators=[DataRequired("Enter your password."), Length(max=1000)],
+        render_kw={"autocomplete": "current-password"},
+    )
+
+
+class SignOutForm(FlaskForm):
+    pass
+
+
+@bp.get("/login")
+def show():
+    who = session.current()
+    form = SignInForm(next=destination(), email=who.email if who else None)
+    return form_page("login/login.html", form, who=who)
+
+
+@bp.post("/login")
+def create():
+    form = SignInForm()
+    if not form.validate_on_submit():
+        return _form(form)
+    try:
+        tokens = services().gateway.sign_in_with_password(form.email.data, form.password.data)
+    except Refused as refusal:
+        return _form(form, refusal)
+    # Whoever has a second factor is led on to the challenge by the page they arrive at: see session.require().
+    session.start(tokens, signed_in_with="password")
+    return leave_for(destination())
+
+
+def _form(form, refusal=None):
+    return form_page("login/login.html", form, refusal, partial="login/_form.html")
+
+
+@bp.get("/logout")
+def ask():
+    return render_template("login/logout.html", form=SignOutForm())
+
+
+@bp.post("/logout")
+def destroy():
+    session.end()
+    flash("You are signed out.")
+    return leave_for(url_for("login.show"))

@@ -1,0 +1,27 @@
+"""What create_app has wired together, for the views to reach."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import current_app
+
+from auth.gateway import Gateway
+from auth.tokens import KeySet
+from auth.totp import AuthenticatorApps
+from auth.vault import Vault
+
+
+@dataclass(frozen=True)
+class Services:
+    gateway: Gateway
+    vault: Vault
+    keys: KeySet
+    token_issuer: str
+    apps: AuthenticatorApps
+    clock: Callable[[], float]  # Unix time
+    mailbox_url: str | None
+
+
+def services() -> Services:
+    found: Services = current_app.extensions["stepup"]
+    return found

@@ -1,0 +1,131 @@
+"""Who is asking: the only reader and writer of the vault's cookie, and the gate in front of every page."""
+
+from dataclasses import dataclass
+
+import flask
+from flask import Response, current_app, g, request
+
+from auth.assurance import SIGNED_IN, Allow, Challenge, Decision, Deny, Factor, decide, factor_age
+from auth.refusals import Denied, SignInRequired, StepUpRequired
+from auth.tokens import Claims, Tokens, verified
+from auth.vault import Account
+from blueprints.services import services
+
+
+@dataclass(frozen=True)
+class Session:
+    """The person behind a request, with claims that were verified for it. `key` is the vault's."""
+
+    key: str
+    account: Account
+    claims: Claims
+    now: float
+
+    @property
+    def email(self) -> str:
+        return self.claims.email
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.account.tokens
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        return self.account.factors
+
+    def may(self, max_age: int | None) -> bool:
+        return isinstance(self.decision(max_age), Allow)
+
+    def decision(self, max_age: int | None) -> Decision:
+        return decide(self.claims, self.factors, max_age=max_age, now=self.now)
+
+    @property
+    def factor_age(self) -> float | None:
+        return factor_age(self.claims, now=self.now)
+
+
+def current(*, lease: bool = False) -> Session | None:
+    """Return who is signed in, however weakly, or None. Pages that decide by it use require() instead.
+
+    With `lease`, the right to rotate the tokens comes along, or None if the cookie has just been replaced.
+    """
+    key = request.cookies.get(current_app.config["VAULT_COOKIE_NAME"])
+    account = services().vault.read(key, lease=lease) if key else None
+    if key is None or account is None or (lease and account.stale):
+        return None
+    now = services().clock()
+    try:
+        claims = verified(account.tokens.access_token, services().keys, issuer=services().token_issuer, now=now)
+    except SignInRequired:
+        return None
+    if claims.session_id != account.session_id or claims.user_id != account.user_id:
+        return None  # a row was moved in the database
+    g.who = Session(key, account, claims, now)
+    return g.who
+
+
+def require(max_age: int | None = SIGNED_IN) -> Session:
+    """Return who is asking if they may be here, as decide() says.
+
+    Raises:
+        SignInRequired, StepUpRequired: they have to prove something first; app.py sends them there and back.
+        Denied: the site is not set up so that anybody could be let in.
+    """
+    who = current()
+    if who is None:
+        raise SignInRequired
+    match who.decision(max_age):
+        case Allow():
+            return who
+        case Challenge():
+            raise StepUpRequired
+        case Deny():
+            raise Denied
+        case _:
+            raise SignInRequired
+
+
+def start(tokens: Tokens, *, signed_in_with: str) -> None:
+    """Begin a session after any kind of sign-in. It is gated by require() like every other: see there.
+
+    The vault's key and Flask's session are replaced: nothing from before survives, the CSRF token included, or
+    whoever planted one in this browser beforehand would share the session.
+    """
+    claims = verified(tokens.access_token, services().keys, issuer=services().token_issuer, now=services().clock())
+    before = request.cookies.get(current_app.config["VAULT_COOKIE_NAME"])
+    renew(services().vault.open(tokens, claims, signed_in_with=signed_in_with, replaces=before))
+
+
+def renew(key: str) -> None:
+    """Go on under a new key, and with a new CSRF token: after every change of who, or how strongly."""
+    _forget_flask_session()
+    g.vault_key = key
+
+
+def end() -> None:
+    """Sign out in this browser. The cookies go last: if Supabase is away, the person is still signed in and told so."""
+    key = request.cookies.get(current_app.config["VAULT_COOKIE_NAME"])
+    if key:
+        services().vault.close(key)
+    _forget_flask_session()
+    g.vault_key = None
+
+
+def send_cookie(response: Response) -> Response:
+    """Write the cookie if this request has changed it, once. An answer to a stale cookie never touches it."""
+    if "vault_key" in g:
+        response.set_cookie(
+            current_app.config["VAULT_COOKIE_NAME"],
+            g.vault_key or "",
+            max_age=None if g.vault_key else 0,
+            secure=current_app.config["SESSION_COOKIE_SECURE"],
+            httponly=True,
+            samesite="Lax",
+        )
+    return response
+
+
+def _forget_flask_session() -> None:
+    flask.session.clear()
+    g.pop("csrf_token", None)  # Flask-WTF keeps the one it has made for this request
+    g.pop("who", None)

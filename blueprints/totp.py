@@ -1,0 +1,144 @@
+"""/settings/security/totp: set up an authenticator app, and remove one."""
+
+from flask import Blueprint, current_app, flash, url_for
+from flask_wtf import FlaskForm
+from wtforms import HiddenField, StringField
+from wtforms.validators import DataRequired, Length
+
+from auth.assurance import SENSITIVE
+from auth.refusals import EnrolmentGone, Refused, SignInRequired, TooManyFactors, UnknownFactor
+from auth.totp import grouped, otpauth_uri, qr_svg
+from blueprints import session
+from blueprints.forms import code_field
+from blueprints.htmx import form_page, leave_for
+from blueprints.services import services
+
+bp = Blueprint("totp", __name__, url_prefix="/settings/security/totp")
+
+MOST_APPS = 10  # Supabase's own limit
+
+
+class NameForm(FlaskForm):
+    name = StringField(
+        "Name of the app",
+        description="So that you can tell several apart, for example “Phone” or “Tablet”.",
+        filters=[lambda text: " ".join(text.split()) if text else text],
+        validators=[DataRequired("Give the app a name."), Length(max=64, message="Use at most 64 characters.")],
+        render_kw={"autocomplete": "off", "maxlength": 64},
+    )
+
+
+class FirstCodeForm(FlaskForm):
+    factor = HiddenField(validators=[DataRequired()])
+    code = code_field()
+
+
+class ButtonForm(FlaskForm):
+    """A button that changes something: nothing to type, but a CSRF token."""
+
+
+@bp.get("")
+def show():
+    """Set up an app: its name first, then QR code and first code. An unfinished set-up is resumed here."""
+    who = session.require(SENSITIVE)  # this page shows the secret
+    if who.account.enrolment:
+        return _set_up(FirstCodeForm(factor=who.account.enrolment.factor_id), who)
+    refusal = TooManyFactors() if len(who.factors) >= MOST_APPS else None
+    return _name(NameForm(name=_next_name(who)), refusal)
+
+
+@bp.post("")
+def create():
+    who = session.require(SENSITIVE)
+    form = NameForm()
+    if not form.validate_on_submit():
+        return _name(form)
+    if not who.account.enrolment:  # else another tab has begun, and its QR code may be on the phone already
+        try:
+            services().apps.begin_enrolment(who.account, form.name.data)
+        except Refused as refusal:
+            return _name(form, refusal)
+    return leave_for(url_for("totp.show"))
+
+
+@bp.post("/verify")
+def verify():
+    who = session.require()
+    form = FirstCodeForm()
+    if not form.validate_on_submit():
+        return _set_up(form, who)
+    who = session.current(lease=True)
+    if who is None:
+        raise SignInRequired
+    name = who.account.enrolment.name if who.account.enrolment else ""
+    try:
+        key = services().apps.finish_enrolment(
+            who.account, factor_id=form.factor.data, code=form.code.data, now=who.now
+        )
+    except EnrolmentGone as refusal:
+        flash(refusal.sentence)
+        return leave_for(url_for("totp.show"))
+    except Refused as refusal:
+        form.code.data = ""
+        return _set_up(form, who, refusal)
+    session.renew(key)
+    flash(f"“{name}” is set up. From now on, signing in takes a code from it.")
+    return leave_for(url_for("account.security"))
+
+
+@bp.post("/discard")
+def discard():
+    who = session.require()
+    services().apps.discard_enrolment(who.account)
+    flash("The unfinished set-up was discarded.")
+    return leave_for(url_for("account.security"))
+
+
+@bp.get("/<uuid:factor_id>/remove")
+def ask_to_remove(factor_id):
+    who = session.require(SENSITIVE)
+    return form_page("totp/remove.html", ButtonForm(), app=_app(who, factor_id), others=len(who.factors) - 1)
+
+
+@bp.post("/<uuid:factor_id>/remove")
+def remove(factor_id):
+    who = session.require(SENSITIVE)
+    app = _app(who, factor_id)
+    services().apps.remove(who.account, app.id)
+    flash(f"“{app.name}” was removed.")
+    return leave_for(url_for("account.security"))
+
+
+def _name(form, refusal=None):
+    return form_page("totp/name.html", form, refusal, partial="totp/_name_form.html")
+
+
+def _set_up(form, who, refusal=None):
+    """The page with the secret; htmx gets the code form alone. A stale session sees no secret after a wrong code."""
+    enrolment = who.account.enrolment
+    if enrolment is None:
+        return leave_for(url_for("totp.show"))
+    shown = {}
+    if who.may(SENSITIVE):
+        uri = otpauth_uri(enrolment.secret, email=who.email, issuer=current_app.config["NAME"])
+        shown = {"uri": uri, "qr": qr_svg(uri), "secret": grouped(enrolment.secret)}
+    return form_page(
+        "totp/set_up.html",
+        form,
+        refusal,
+        partial="totp/_code_form.html",
+        button=ButtonForm(),
+        name=enrolment.name,
+        shown=shown,
+    )
+
+
+def _app(who, factor_id):
+    for app in who.factors:
+        if app.id == str(factor_id):
+            return app
+    raise UnknownFactor
+
+
+def _next_name(who):
+    return "Phone" if not who.factors else f"App {len(who.factors) + 1}"
