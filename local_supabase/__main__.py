@@ -32,7 +32,10 @@ def _serve(options: argparse.Namespace) -> int:
     """Print the settings as KEY=value and stay until Ctrl-C or SIGTERM."""
     ended = _watch_for_the_end(die_with_parent=False)
     with start(
-        options.state, port=options.port, demo=True, database_url=os.environ.get("DATABASE_URL")
+        options.state,
+        port=PORT if options.port is None else options.port,
+        demo=True,
+        database_url=os.environ.get("DATABASE_URL"),
     ) as stack:
         for name, value in stack.environment().items():
             print(f"{name}={value}")
@@ -49,13 +52,10 @@ def _run(options: argparse.Namespace) -> int:
         raise CannotStart(f"There is no command {options.command[0]}.")
     if options.public_url and _accepts(options.public_url):
         port = urlsplit(options.public_url).port
-        raise CannotStart(
-            f"Port {port} is taken by another program. Choose a free one, as in: make run PORT=5001"
-        )
+        raise CannotStart(f"Port {port} is taken by another program. Choose a free one, as in: make run PORT=5001")
     with start(
         options.state,
-        # Another project's Supabase may run on the usual port; the command is told the real one.
-        port=0 if _accepts(f"http://{HOST}:{PORT}") else PORT,
+        port=_free_port() if options.port is None else options.port,
         site_url=options.public_url,
         demo=True,
         database_url=os.environ.get("DATABASE_URL"),
@@ -89,10 +89,8 @@ ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {None: _serve, 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local_supabase", description=__doc__)
-    parser.add_argument(
-        "--state", type=Path, default=STATE, help="folder for data and keys (default: .local)"
-    )
-    parser.add_argument("--port", type=int, default=PORT, help=f"default: {PORT}; 0 takes a free one")
+    parser.add_argument("--state", type=Path, default=STATE, help="folder for data and keys (default: .local)")
+    parser.add_argument("--port", type=int, help=f"default: {PORT}; 0 takes a free one")
     actions = parser.add_subparsers(dest="action")
     run = actions.add_parser("run", help="run a command with the stack's settings in its environment")
     run.add_argument("--die-with-parent", action="store_true", help="end when the calling process does")
@@ -120,6 +118,11 @@ def _watch_for_the_end(*, die_with_parent: bool) -> Callable[[], int | None]:
         return 1 if die_with_parent and os.getppid() != parent else None
 
     return ended
+
+
+def _free_port() -> int:
+    """The usual port, or any where another project's Supabase has that one: the command is told the real one."""
+    return 0 if _accepts(f"http://{HOST}:{PORT}") else PORT
 
 
 def _accepts(url: str) -> bool:

