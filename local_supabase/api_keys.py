@@ -135,8 +135,15 @@ def _signed_claims(signing_key: Mapping[str, Any], token: str) -> dict[str, Any]
             _public_key(signing_key["x"], signing_key["y"]),
             algorithms=[ALGORITHM],
             # PyJWT would ask the machine's clock; _check_times asks the stack's.
-            options={"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False,
-                     "verify_sub": False, "verify_jti": False, "verify_iss": False},
+            options={
+                "verify_aud": False,
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+                "verify_sub": False,
+                "verify_jti": False,
+                "verify_iss": False,
+            },
         )
     except (jwt.InvalidTokenError, RecursionError) as error:  # deep nesting overflows the JSON parser
         raise UnreadableToken("JWT cryptographic operation failed") from error
