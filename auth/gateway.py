@@ -100,6 +100,10 @@ class Gateway:
         self._secret_key = secret_key
         self._http = http
 
+    def close(self) -> None:
+        """Close the connections. A process that ends does it by itself; tests make several apps."""
+        self._http.close()
+
     # Signing up, in and on. These need no session.
 
     def sign_up(self, email: str, password: str) -> Tokens | None:

@@ -3,11 +3,17 @@
 import contextlib
 import os
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 import local_supabase
+from app import create_app
 from local_supabase.postgres import CannotStart
+from tests.people import Person
 
 LOGS = "LOCAL_SUPABASE_LOGS"  # the folder of the run's stack; workers inherit it with the rest
 log_sizes = pytest.StashKey[dict[Path, int]]()
@@ -49,3 +55,67 @@ def _logs() -> list[Path]:
 
 
 # People and the app
+
+
+@pytest.fixture(scope="session")
+def app():
+    app = create_app()
+    yield app
+    app.extensions["stepup"].gateway.close()
+
+
+@pytest.fixture(scope="session")
+def database():
+    """The superuser's connection, to age rows with: tests travel in time by moving data, not clocks."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+
+
+@pytest.fixture
+def new_person(app, database):
+    """Make people with a confirmed address and no second factor; each test has its own."""
+
+    def make(name: str = "alice") -> Person:
+        email, password = f"{name}-{uuid4().hex[:12]}@example.com", f"correct horse {uuid4().hex[:8]}"
+        answer = httpx.post(
+            f"{os.environ['SUPABASE_URL']}/auth/v1/admin/users",
+            headers={"apikey": os.environ["SUPABASE_SECRET_KEY"]},
+            json={"email": email, "password": password, "email_confirm": True},
+        )
+        return Person(answer.raise_for_status().json()["id"], email, password, app, database)
+
+    return make
+
+
+@pytest.fixture
+def alice(new_person) -> Person:
+    return new_person()
+
+
+@pytest.fixture
+def alice_with_totp(alice) -> Person:
+    """Alice has one authenticator app, set up in a browser she no longer has."""
+    alice.set_up_app(alice.signs_in())
+    return alice
+
+
+@pytest.fixture
+def alice_at_aal2(alice):
+    """Alice's browser, signed in with password and code."""
+    browser = alice.signs_in()
+    alice.set_up_app(browser)
+    return browser
+
+
+@pytest.fixture
+def round_trips(app):
+    """The requests that the app makes to Supabase, as "METHOD path"; clear() it before what is to be counted."""
+    made: list[str] = []
+    hooks = app.extensions["stepup"].gateway._http.event_hooks
+
+    def record(request):
+        made.append(f"{request.method} {request.url.path}")
+
+    app.extensions["stepup"].gateway._http.event_hooks = {"request": [*hooks["request"], record]}
+    yield made
+    app.extensions["stepup"].gateway._http.event_hooks = hooks

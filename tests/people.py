@@ -1,0 +1,121 @@
+"""People, their phones and their browsers: verbs for the journeys over HTTP."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyotp
+from flask import Flask
+from psycopg import Connection
+from webtest import TestApp, TestResponse
+
+
+@dataclass
+class Phone:
+    """An authenticator app. A code works once, so code() gives one that was not used yet."""
+
+    secret: str
+    used: set[str] = field(default_factory=set)
+
+    def code(self) -> str:
+        """Return the code of now, or else the next one, which a verifier takes 30 s early (RFC 6238 section 5.2)."""
+        totp, now = pyotp.TOTP(self.secret), int(time.time())
+        fresh = [code for code in (totp.at(now), totp.at(now + 30)) if code not in self.used]
+        assert fresh, "both codes are used: call Person.forgets_used_codes() first"
+        self.used.add(fresh[0])
+        return fresh[0]
+
+    def wrong_code(self, nth: int = 0) -> str:
+        """Return a code that is not valid now, nor a minute earlier or later; another one for each `nth`."""
+        now = int(time.time())
+        valid = {pyotp.TOTP(self.secret).at(now + 30 * step) for step in range(-3, 4)}
+        return [code for code in (f"{n:06}" for n in range(20)) if code not in valid][nth]
+
+
+class Browser(TestApp):
+    """A browser without JavaScript, with cookies of its own. Statuses are for the test to judge."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app, extra_environ={"HTTP_HOST": "localhost"})
+
+    def do_request(self, req: Any, status: Any = None, expect_errors: Any = None) -> TestResponse:
+        return super().do_request(req, status=status or "*", expect_errors=True)
+
+
+def form(page: TestResponse, action: str) -> Any:
+    """The form on the page that posts to `action`."""
+    return next(form for form in page.forms.values() if form.action == action)
+
+
+@dataclass
+class Person:
+    id: str
+    email: str
+    password: str
+    app: Flask
+    database: Connection[dict[str, Any]]
+    phones: list[Phone] = field(default_factory=list)
+
+    def browser(self) -> Browser:
+        return Browser(self.app)
+
+    def submits_password(
+        self, browser: Browser, *, next: str = "/account", password: str | None = None
+    ) -> TestResponse:
+        sign_in = form(browser.get("/login", {"next": next}), "/login")
+        sign_in["email"], sign_in["password"] = self.email, password or self.password
+        return sign_in.submit()
+
+    def signs_in(self, browser: Browser | None = None) -> Browser:
+        """Sign in as far as it takes: with the password, and a code if there is an app."""
+        browser = browser or self.browser()
+        assert self.submits_password(browser).status_code == 303
+        if self.phones:
+            assert self.submits_code(browser).status_code == 303
+        return browser
+
+    def submits_code(self, browser: Browser, code: str | None = None) -> TestResponse:
+        challenge = form(browser.get("/mfa/challenge", {"next": "/account"}), "/mfa/challenge")
+        challenge["code"] = code or self.phones[-1].code()
+        return challenge.submit()
+
+    def begins_app(self, browser: Browser, name: str | None = None) -> Phone:
+        """Start to set up an app, as far as having the secret on the phone."""
+        named = form(browser.get("/settings/security/totp"), "/settings/security/totp")
+        if name:
+            named["name"] = name
+        page = named.submit().follow()
+        return Phone(page.html.select_one("#secret").get_text().replace(" ", ""))
+
+    def set_up_app(self, browser: Browser, name: str | None = None) -> Phone:
+        phone = self.begins_app(browser, name)
+        finish = form(browser.get("/settings/security/totp"), "/settings/security/totp/verify")
+        finish["code"] = phone.code()
+        assert finish.submit().location.endswith("/settings/security")
+        self.phones.append(phone)
+        return phone
+
+    def forgets_used_codes(self) -> None:
+        """Let two minutes pass for the codes that this person has used."""
+        self.database.execute(
+            "delete from public.mfa_spent_codes s using auth.mfa_factors f where f.id = s.factor_id and f.user_id = %s",
+            [self.id],
+        )
+        for phone in self.phones:
+            phone.used.clear()
+
+    def ages_proofs(self, seconds: int) -> None:
+        """Let time pass since this person last proved anything; the next request gets a token that says so."""
+        self.database.execute(
+            "update auth.mfa_amr_claims c set updated_at = updated_at - make_interval(secs => %s)"
+            " from auth.sessions s where s.id = c.session_id and s.user_id = %s",
+            [seconds, self.id],
+        )
+        self.expires_tokens()
+
+    def expires_tokens(self) -> None:
+        """Let the access tokens of this person run out, as the app knows them."""
+        self.database.execute(
+            "update public.web_account_sessions set expires_at = now() - interval '1 second' where user_id = %s",
+            [self.id],
+        )
