@@ -120,7 +120,7 @@ def _status(code: str, message: str, role: str) -> int:
         return 401 if message.startswith("role") and message.endswith("does not exist") else 400
     if code.startswith("PT"):
         # `raise sqlstate 'PT403'` chooses the status. Below 200 is no answer to a request.
-        return int(code[2:]) if re.fullmatch("[2-5][0-9][0-9]", code[2:]) else 500
+        return int(code[2:]) if re.fullmatch("[2-9][0-9][0-9]", code[2:]) else 500
     return _STATUS_BY_SQLSTATE.get(code) or _STATUS_BY_SQLSTATE.get(code[:2], 400)
 
 

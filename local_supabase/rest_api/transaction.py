@@ -87,4 +87,5 @@ def _why_no_connection(pool: Pool) -> RestError:
         psycopg.connect(conninfo, connect_timeout=PROBE_TIMEOUT_SECONDS).close()
     except psycopg.Error as error:
         return no_connection(error)
+    pool.check()  # after a restart of Postgres the pool may be full of dead connections: not for the next one
     return pool_exhausted()
