@@ -13,7 +13,7 @@ from qrcode.image.svg import SvgPathImage
 from auth import attempts
 from auth.attempts import Attempt, Rules
 from auth.gateway import Gateway
-from auth.refusals import EnrolmentGone, Failed, Refused, TryAgain, Unavailable, UnknownFactor, WrongCode
+from auth.refusals import Denied, EnrolmentGone, Failed, Refused, TryAgain, Unavailable, UnknownFactor, WrongCode
 from auth.tokens import Claims, KeySet, Tokens, verified
 from auth.vault import Account, Vault
 
@@ -80,10 +80,11 @@ class AuthenticatorApps:
             self.gateway, self.rules, user_id=account.user_id, factor_id=factor_id, code_hash=digest, now=now
         )
         challenge_id = self._challenge(account, attempt)
-        tokens = self._verify(account, attempt, challenge_id, code)
-        if not self._proves(tokens, account, now=now):
+        tokens = self._verify(account, attempt, challenge_id, code, now)
+        proven = self._claims(tokens, now)
+        if proven.aal != "aal2" or not proven.stamped or proven.session_id != account.session_id:
             self.vault.store(account, tokens)
-            raise TryAgain
+            raise Denied  # the hook or the endorsement is missing
         key = self.vault.store(account, tokens, renew_key=True)
         assert key is not None
         with suppress(Unavailable):  # the person is in; at worst one failure stays counted until the next success
@@ -100,7 +101,7 @@ class AuthenticatorApps:
         except Refused as error:
             raise self._end(attempt, "unchallenged") from error
 
-    def _verify(self, account: Account, attempt: Attempt, challenge_id: str, code: str) -> Tokens:
+    def _verify(self, account: Account, attempt: Attempt, challenge_id: str, code: str, now: float) -> Tokens:
         try:
             return self.gateway.verify_factor(
                 account.tokens, factor_id=attempt.factor_id, challenge_id=challenge_id, code=code
@@ -112,7 +113,11 @@ class AuthenticatorApps:
             # the refresh token of before.
             with suppress(Unavailable):
                 self._end(attempt, "unknown")
-            return self.gateway.refresh(account.tokens.refresh_token)
+            tokens = self.gateway.refresh(account.tokens.refresh_token)
+            if self._last_code(tokens, now) > self._last_code(account.tokens, now):
+                return tokens
+            self.vault.store(account, tokens)
+            raise TryAgain from None
         except Refused as error:
             raise self._end(attempt, "refused") from error
 
@@ -122,20 +127,11 @@ class AuthenticatorApps:
             log.warning("totp attempt of user %s: %s (%s)", attempt.user_id, outcome, type(refusal).__name__)
         return refusal
 
-    def _proves(self, tokens: Tokens, account: Account, *, now: float) -> bool:
-        """Whether the new token says that a code was proven since the old one. Believed only after its signature."""
-        before = verified(account.tokens.access_token, self.keys, issuer=self.token_issuer, now=now)
-        after = verified(tokens.access_token, self.keys, issuer=self.token_issuer, now=now)
-        return (
-            after.aal == "aal2"
-            and after.stamped
-            and after.session_id == account.session_id
-            and _last_code(after) > _last_code(before)
-        )
+    def _last_code(self, tokens: Tokens, now: float) -> int:
+        return max((proof.at for proof in self._claims(tokens, now).amr if proof.method == "totp"), default=0)
 
-
-def _last_code(claims: Claims) -> int:
-    return max((proof.at for proof in claims.amr if proof.method == "totp"), default=0)
+    def _claims(self, tokens: Tokens, now: float) -> Claims:
+        return verified(tokens.access_token, self.keys, issuer=self.token_issuer, now=now)
 
 
 def otpauth_uri(secret: str, *, email: str, issuer: str) -> str:

@@ -107,7 +107,7 @@ class Person:
     def ages_proofs(self, seconds: int) -> None:
         """Let time pass since this person last proved anything; the next request gets a token that says so."""
         self.database.execute(
-            "update auth.mfa_amr_claims c set updated_at = updated_at - make_interval(secs => %s)"
+            "update auth.mfa_amr_claims c set updated_at = c.updated_at - make_interval(secs => %s)"
             " from auth.sessions s where s.id = c.session_id and s.user_id = %s",
             [seconds, self.id],
         )
