@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
 from typing import Any
 
 import pyotp
@@ -35,8 +36,8 @@ class Phone:
 class Browser(TestApp):
     """A browser without JavaScript, with cookies of its own. Statuses are for the test to judge."""
 
-    def __init__(self, app: Flask) -> None:
-        super().__init__(app, extra_environ={"HTTP_HOST": "localhost"})
+    def __init__(self, app: Flask, cookiejar: CookieJar | None = None) -> None:
+        super().__init__(app, extra_environ={"HTTP_HOST": "localhost"}, cookiejar=cookiejar)
 
     def do_request(self, req: Any, status: Any = None, expect_errors: Any = None) -> TestResponse:
         return super().do_request(req, status=status or "*", expect_errors=True)
