@@ -44,7 +44,7 @@ ROUTES = Map(
 WITHOUT_DATABASE = {about.settings, about.health, tokens.jwks}  # given the platform; they answer when Postgres is down
 WITHOUT_API_KEY = {links.follow, about.health, tokens.jwks}  # a browser or a library asks, without headers
 
-CONNECTION_TIMEOUT_SECONDS = 4  # less than the 5 s after which clients hang up, so that they hear why
+CONNECTION_TIMEOUT_SECONDS = 3  # less than the 5 s after which clients hang up, so that they hear why
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 log = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
 """Signing in by password, refreshing, logging out, and changing the password."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -162,6 +163,17 @@ def test_a_new_password_ends_the_other_sessions(alice, alices_phone, database):
     assert alice.log_in("a better one 4").status == 200
 
 
+def test_a_login_that_was_checking_the_old_password_when_it_changed_fails(alice, database):
+    """3: or it would open the one session that the change did not end."""
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction():
+            database.execute("select from auth.users where id = %s for update", [alice.id])
+            login = pool.submit(alice.log_in)
+            _wait_until_blocked_by(database)
+            database.execute("update auth.users set encrypted_password = 'changed' where id = %s", [alice.id])
+        assert login.result().refusal == (400, "invalid_credentials")
+
+
 def test_a_password_must_be_new_long_enough_and_not_too_long(alice, alices_phone):
     """45."""
     assert alices_phone.call("PUT", "/user", {"password": alice.password}).refusal == (422, "same_password")
@@ -191,3 +203,11 @@ def test_nobody_writes_their_own_app_metadata(wire, alice, alices_phone):
 
 def _used_long_ago(database, token):
     database.execute("update auth.refresh_tokens set updated_at = now() - interval '1 hour' where token = %s", [token])
+
+
+def _wait_until_blocked_by(database):
+    deadline = time.monotonic() + 10
+    blocked = "select count(*) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
+    while database.execute(blocked).fetchone() == (0,):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
