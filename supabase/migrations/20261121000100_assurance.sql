@@ -64,7 +64,9 @@ $$;
 create function public.factor_age_seconds() returns integer
 language sql stable set search_path = '' as $$
   select case when public.aal2() then (
-    select greatest(extract(epoch from now())::int - max((entry ->> 'timestamp')::int), 0)
+    -- least() inside max(): greatest(…, 0) around it would turn "never" into "just now", as it ignores nulls.
+    select extract(epoch from now())::int
+           - max(least((entry ->> 'timestamp')::int, extract(epoch from now())::int))
       from jsonb_array_elements(auth.jwt() -> 'amr') entry
      where entry ->> 'method' in ('totp', 'mfa/webauthn', 'recovery_code')
        and (entry ->> 'timestamp')::int < extract(epoch from now())::int + 30) end
