@@ -59,6 +59,13 @@ def test_an_unconfirmed_person_cannot_sign_in_and_learns_it_only_by_the_right_pa
     assert _log_in(wire, email, "wrong").refusal == (400, "invalid_credentials")
 
 
+def test_a_mail_shows_an_address_as_text(people, our_server, mails):
+    """Whoever signs up chooses it, and the mail goes to whom they like."""
+    email = f"a&b'{people.free_address()}"
+    assert people.sign_up(email).status == 200
+    assert email.replace("&", "&amp;").replace("'", "&#x27;") in mails(email)[0]["html"]
+
+
 def test_a_confirmed_address_is_answered_with_a_made_up_user(wire, people, alice):
     """31: nothing changes, and nothing of the real person shows."""
     answer = wire("POST", "/signup", {"email": alice.email, "password": "another one 2", "data": {"x": 1}})
