@@ -142,12 +142,27 @@ def test_a_token_without_an_end_is_refused(platform):
         verify_access_token(platform, signed({"sub": "alice"}), leeway_seconds=30)
 
 
-def test_the_data_api_answers_an_expired_token_as_postgrest_does(platform):
+@pytest.fixture
+def read_notes(platform):
+    """Ask the data API for notes with such claims."""
     app = Flask(__name__)
     app.register_blueprint(rest_api.blueprint(platform), url_prefix="/rest/v1")
-    expired = signed(CLAIMS | {"iat": NOW - 3600, "exp": NOW - 31})
-    headers = {"apikey": "sb_publishable_p", "Authorization": f"Bearer {expired}"}
-    answer = app.test_client().get("/rest/v1/notes", headers=headers)
+
+    def ask(claims):
+        headers = {"apikey": "sb_publishable_p", "Authorization": f"Bearer {signed(claims)}"}
+        return app.test_client().get("/rest/v1/notes", headers=headers)
+
+    return ask
+
+
+@pytest.mark.parametrize("role", ["postgres", "supabase_admin", "authenticator", "", "none"])
+def test_the_data_api_becomes_no_other_role_even_for_a_signed_token(read_notes, role):
+    answer = read_notes(CLAIMS | {"role": role})
+    assert (answer.status_code, answer.json["code"]) == (403, "42501")
+
+
+def test_the_data_api_answers_an_expired_token_as_postgrest_does(read_notes):
+    answer = read_notes(CLAIMS | {"iat": NOW - 3600, "exp": NOW - 31})
     assert answer.status_code == 401
     assert answer.json == {"code": "PGRST303", "message": "JWT expired", "details": None, "hint": None}
     assert answer.headers["Proxy-Status"] == "PostgREST; error=PGRST303"

@@ -18,6 +18,7 @@ from local_supabase.rest_api.tables import change, read
 from local_supabase.rest_api.transaction import transaction
 
 LEEWAY_SECONDS = 30  # as PostgREST: the clocks of Auth and of the data API may differ
+ROLES = ("anon", "authenticated", "service_role")
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS")
 
 
@@ -51,7 +52,12 @@ def _caller(platform: Platform, request: Request) -> Caller:
         caller = caller_of(platform, request, leeway_seconds=LEEWAY_SECONDS)
     except BadToken as error:
         raise from_token(error) from error
-    return caller or Caller("anon", {"role": "anon"})
+    if caller is None:
+        return Caller("anon", {"role": "anon"})
+    if caller.role not in ROLES:
+        # The claim is signed, but a hook or an admin call can put any name into it.
+        raise RestError(403, "42501", f'permission denied to set role "{caller.role}"')
+    return caller
 
 
 def _error(body: Mapping[str, str | None], status: int | str, headers: dict[str, str] | None = None) -> Response:

@@ -165,7 +165,7 @@ _FUNCTIONS = """
     from pg_proc
     join pg_type on pg_type.oid = prorettype
     cross join lateral (
-      select json_agg(json_build_object('name', name, 'type', format_type(type, null)) order by position)
+      select json_agg(json_build_object('name', name, 'type', format_type(type, -1)) order by position)
                as arguments,
              coalesce(bool_and(coalesce(name, '') <> '' and mode <> 'v'), true) as callable
       from (select type, name, coalesce(mode, 'i') as mode, position

@@ -42,17 +42,19 @@ def call(function: Function, asked: Asked) -> Statement:
     else:
         types = {name: function.arguments[name] for name in asked.query.columns or ()}
         sources = [_rows_of_body(asked, types, values)]
-        arguments = [sql.SQL("{} := {}").format(sql.Identifier(name), sql.Identifier("body", name)) for name in types]
+        arguments = [sql.SQL("{} := {}").format(sql.Identifier(name), sql.Identifier(_BODY, name)) for name in types]
     result = sql.SQL("{}({})").format(sql.Identifier("public", function.name), _comma(arguments))
     if function.returns == "composite":
-        sources.append(sql.SQL("lateral {} as result").format(result))
+        sources.append(sql.SQL("lateral {} as stepup_result").format(result))
         body = _ONE_ROW if asked.single or not function.returns_set else _ALL_ROWS
     else:
-        sources.append(sql.SQL("lateral (select {} as scalar) as result").format(result))
+        sources.append(sql.SQL("lateral (select {} as scalar) as stepup_result").format(result))
         body = _ONE_SCALAR if asked.single or not function.returns_set else _ALL_SCALARS
-    called = sql.Identifier("called")
+    called = sql.Identifier("stepup_called")
     text = _page(_selection(called, asked.query, values), body, _total(called, asked, values))
-    return Statement(sql.SQL("with called as (select result.* from {}) {}").format(_comma(sources), text), values.taken)
+    return Statement(
+        sql.SQL("with stepup_called as (select stepup_result.* from {}) {}").format(_comma(sources), text), values.taken
+    )
 
 
 def insert(table: Table, asked: Asked) -> Statement:
@@ -62,7 +64,7 @@ def insert(table: Table, asked: Asked) -> Statement:
     text = sql.SQL("insert into {}{} select {} from {}{}").format(
         target,
         sql.SQL(" ({})").format(_names(types)) if types else sql.SQL(""),
-        _comma(sql.Identifier("body", name) for name in types),
+        _comma(sql.Identifier(_BODY, name) for name in types),
         _rows_of_body(asked, types, values, _defaults(table, asked)),
         _on_conflict(table, asked),
     )
@@ -77,7 +79,7 @@ def update(table: Table, asked: Asked) -> Statement:
         return Statement(_page(sql.SQL("select from {} where false").format(target), _rows(asked)), [])
     text = sql.SQL("update {} set {} from {}{}").format(
         target,
-        _comma(sql.SQL("{} = {}").format(sql.Identifier(n), sql.Identifier("body", n)) for n in types),
+        _comma(sql.SQL("{} = {}").format(sql.Identifier(n), sql.Identifier(_BODY, n)) for n in types),
         _rows_of_body(asked, types, values, _defaults(table, asked)),
         _where(target, asked.query, values),
     )
@@ -96,6 +98,9 @@ def updated_rows() -> Statement:
     text = "select coalesce(nullif(current_setting($1, true), ''), '0')::int as row_count"
     return Statement(sql.SQL(text), [_UPDATED_ROWS])
 
+
+# Names of our own in a statement start with `stepup_`: a table may well be called "body".
+_BODY = "stepup_body"
 
 # Counted in a setting that lives as long as the transaction: nothing has to be read from the table for it.
 _UPDATED_ROWS = "stepup.updated_rows"
@@ -138,11 +143,11 @@ def _changing(text: sql.Composed, target: sql.Identifier, asked: Asked) -> sql.C
     if asked.preferences.representation != "representation":
         # No rows to show, so nothing is read and the right to read is not asked for.
         return sql.SQL(
-            "with changed as ({} returning 1)"
-            " select count(*) as row_count, null::bigint as total, null as body from changed"
+            "with stepup_changed as ({} returning 1)"
+            " select count(*) as row_count, null::bigint as total, null as body from stepup_changed"
         ).format(text)
-    return sql.SQL("with changed as ({} returning {}) {}").format(
-        text, _columns(target, asked.query), _page(sql.SQL("select * from changed"), _rows(asked))
+    return sql.SQL("with stepup_changed as ({} returning {}) {}").format(
+        text, _columns(target, asked.query), _page(sql.SQL("select * from stepup_changed"), _rows(asked))
     )
 
 
@@ -213,7 +218,7 @@ def _defaults(table: Table, asked: Asked) -> dict[str, str]:
 def _rows_of_body(
     asked: Asked, types: Mapping[str, str], values: _Values, defaults: Mapping[str, str] | None = None
 ) -> sql.Composed:
-    """The JSON body as rows called `body`, each member read by Postgres as its column's type.
+    """The JSON body as rows called _BODY, each member read by Postgres as its column's type.
 
     `types` and `defaults` (SQL expressions for missing members, which are null otherwise) are by column.
     """
@@ -221,11 +226,11 @@ def _rows_of_body(
     if defaults:
         given, json = _with_defaults(given, defaults, asked.body_is_list, values), "jsonb"
     if not types:  # an object without members is still a row: of nothing but defaults
-        source = "json_array_elements({}) as given" if asked.body_is_list else "(values ({})) as given"
-        return sql.SQL("(select from {}) as body").format(sql.SQL(source).format(given))
+        source = "json_array_elements({}) as stepup_given" if asked.body_is_list else "(values ({})) as stepup_given"
+        return sql.SQL("(select from {}) as stepup_body").format(sql.SQL(source).format(given))
     reader = sql.SQL(f"{json}_to_recordset" if asked.body_is_list else f"{json}_to_record")
     columns = _comma(sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(t)) for n, t in types.items())
-    return sql.SQL("(select * from {}({}) as given ({})) as body").format(reader, given, columns)
+    return sql.SQL("(select * from {}({}) as stepup_given ({})) as stepup_body").format(reader, given, columns)
 
 
 def _with_defaults(given: sql.Composed, defaults: Mapping[str, str], is_list: bool, values: _Values) -> sql.Composed:

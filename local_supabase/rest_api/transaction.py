@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import psycopg
-from psycopg import RawCursor, sql
+from psycopg import Connection, RawCursor, sql
 from psycopg.rows import DictRow
 from psycopg_pool import PoolTimeout
 
@@ -16,11 +16,9 @@ from local_supabase.rest_api.catalogue import Cursor, role_settings
 from local_supabase.rest_api.errors import RestError, from_postgres, no_connection, pool_exhausted
 from local_supabase.rest_api.statements import Statement
 
-# Less than the app's own timeout of 5 s, so that an outage is an answer and not a silence.
-ACQUIRE_TIMEOUT_SECONDS = 3.0
+# Together less than the app's own timeout of 5 s, so that an outage is an answer and not a silence.
+ACQUIRE_TIMEOUTS_SECONDS = (1.0, 2.0)
 PROBE_TIMEOUT_SECONDS = 2
-
-ROLES = ("anon", "authenticated", "service_role")
 
 
 @contextmanager
@@ -33,10 +31,8 @@ def transaction(pool: Pool, *, role: str) -> Iterator[Cursor]:
         RestError: whatever Postgres refuses, in PostgREST's words.
     """
     try:
-        with pool.connection(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            yield RawCursor(connection)
-    except PoolTimeout as error:
-        raise _why_no_connection(pool) from error
+        with ExitStack() as lent:
+            yield RawCursor(_borrow(pool, lent))
     except psycopg.Error as error:
         raise from_postgres(error, role=role) from error
 
@@ -51,11 +47,8 @@ def impersonate(
 ) -> None:
     """Become the caller for the rest of the transaction, in PostgREST's order (contract C4).
 
-    `settings` are the called function's own.
+    `caller.role` must be known to be one of the three; `settings` are the called function's own.
     """
-    if caller.role not in ROLES:
-        # The claim is signed, but a hook or an admin call can put any name into it.
-        raise RestError(403, "42501", f'permission denied to set role "{caller.role}"')
     local = [
         # Cannot be taken back by the request's own SQL: the transaction has read from the catalogue by now.
         *([("transaction_read_only", "on")] if read_only else []),
@@ -80,6 +73,17 @@ def run(cursor: Cursor, statement: Statement) -> DictRow:
     return row
 
 
+def _borrow(pool: Pool, lent: ExitStack) -> Connection[DictRow]:
+    for timeout in ACQUIRE_TIMEOUTS_SECONDS:
+        try:
+            return lent.enter_context(pool.connection(timeout=timeout))
+        except PoolTimeout:
+            # After a restart of Postgres the idle connections are dead, and the pool tries one after the other
+            # with ever longer pauses. This throws them all away at once.
+            pool.check()
+    raise _why_no_connection(pool)
+
+
 def _why_no_connection(pool: Pool) -> RestError:
     """All connections busy, or no Postgres: the pool says the same for both, so try the door."""
     conninfo = pool.conninfo if isinstance(pool.conninfo, str) else pool.conninfo()
@@ -87,5 +91,4 @@ def _why_no_connection(pool: Pool) -> RestError:
         psycopg.connect(conninfo, connect_timeout=PROBE_TIMEOUT_SECONDS).close()
     except psycopg.Error as error:
         return no_connection(error)
-    pool.check()  # after a restart of Postgres the pool may be full of dead connections: not for the next one
     return pool_exhausted()

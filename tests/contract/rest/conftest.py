@@ -131,11 +131,16 @@ create table public.stock_$SUFFIX (
 );
 revoke all on public.stock_$SUFFIX from anon, authenticated;
 
+create function public.fixed_$SUFFIX(p_char char(3), p_bits bit(3)) returns text stable language sql
+  as $$ select p_char || '/' || p_bits::text $$;
+
 create table public.drop_box_$SUFFIX (message text);
 alter table public.drop_box_$SUFFIX enable row level security;
 create policy anyone_writes on public.drop_box_$SUFFIX for insert to anon with check (true);
 revoke all on public.drop_box_$SUFFIX from anon, authenticated;
 grant insert on public.drop_box_$SUFFIX to anon;
+
+create table public.late_$SUFFIX (code text unique deferrable initially deferred);
 
 create function public.nothing_$SUFFIX() returns void language sql as '';
 create function public.add_$SUFFIX(a int, b int default 10) returns int immutable language sql as 'select a + b';

@@ -157,3 +157,10 @@ def test_one_bad_row_undoes_the_whole_list(stock, sku):
         stock().insert([{"sku": sku}, {"sku": sku}]).execute()
     assert refused.value.code == "23505"
     assert stock().select("sku").eq("sku", sku).execute().data == []
+
+
+def test_a_constraint_that_is_checked_at_the_end_undoes_everything_too(call, playground):
+    rows = [{"code": "twice"}, {"code": "twice"}]
+    answer = call("POST", f"/{playground.late}", secret=True, json=rows, headers={"Prefer": "return=representation"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "23505")
+    assert call("GET", f"/{playground.late}", secret=True).json() == []

@@ -21,6 +21,7 @@ def rpc(client_for, playground):
         ("echo", {"p_text": 'x"\\\n…'}, 'x"\\\n…'),
         ("echo", {"p_text": ""}, ""),
         ("echo", {"p_text": None}, None),
+        ("fixed", {"p_char": "abc", "p_bits": "101"}, "abc/101"),
         ("echo_json", {"p_value": {"a": [1, None, "x"]}}, {"a": [1, None, "x"]}),
         ("echo_json", {"p_value": [1]}, [1]),
         ("echo_json", {"p_value": "text"}, "text"),
