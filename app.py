@@ -23,7 +23,7 @@ from auth.refusals import Refused, SignInRequired, StepUpRequired, Unavailable
 from auth.tokens import KeySet
 from auth.totp import AuthenticatorApps
 from auth.vault import Vault
-from blueprints import account, login, machine, session, signup, step_up, totp
+from blueprints import account, change_email, confirm, login, machine, password, session, signup, step_up, totp
 from blueprints.destination import here
 from blueprints.htmx import leave_for, refusal_page
 from blueprints.services import Services
@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     app.after_request(session.send_cookie)
     app.after_request(_security_headers)
 
-    for module in (account, signup, login, step_up, totp, machine):
+    for module in (account, signup, confirm, login, password, change_email, step_up, totp, machine):
         app.register_blueprint(module.bp)
 
     app.register_error_handler(SignInRequired, lambda _: leave_for(url_for("login.show", next=here())))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pydantic
@@ -21,13 +21,16 @@ from supabase_auth.types import Session
 
 from auth.refusals import (
     Detour,
+    EmailTaken,
     Failed,
     LinkExpired,
     MailJustSent,
     NameTaken,
+    NoSuchAccount,
     NotConfirmed,
     Refused,
     Rejected,
+    SamePassword,
     SignInRequired,
     SignUpClosed,
     TooManyFactors,
@@ -47,6 +50,10 @@ REFUSALS: dict[str, type[Refused | Detour]] = {
     "email_not_confirmed": NotConfirmed,
     "signup_disabled": SignUpClosed,
     "otp_expired": LinkExpired,
+    "otp_disabled": NoSuchAccount,
+    "same_password": SamePassword,
+    "email_exists": EmailTaken,
+    "reauthentication_needed": SignInRequired,  # the session is older than a day: a new sign-in is proof enough
     "over_request_rate_limit": TooManyRequests,
     "over_email_send_rate_limit": MailJustSent,
     "mfa_verification_failed": WrongCode,
@@ -60,6 +67,9 @@ REFUSALS: dict[str, type[Refused | Detour]] = {
     "user_not_found": SignInRequired,
     "bad_jwt": SignInRequired,
 }
+
+
+MailKind = Literal["email", "magiclink", "recovery", "invite", "email_change"]
 
 
 @dataclass(frozen=True)
@@ -117,10 +127,23 @@ class Gateway:
             answer = self._visitor().auth.sign_in_with_password({"email": email, "password": password})
             return _tokens(answer.session)
 
-    def confirm(self, token_hash: str) -> Tokens:
-        """Trade the token of a confirmation mail for a session. It works once."""
+    def confirm(self, token_hash: str, kind: MailKind) -> Tokens | None:
+        """Trade the token of a mail for a session; it works once. None: an email change wants the other mail too."""
         with _refusing():
-            return _tokens(self._visitor().auth.verify_otp({"token_hash": token_hash, "type": "email"}).session)
+            answer = self._visitor().auth.verify_otp({"token_hash": token_hash, "type": kind})
+            return _tokens(answer.session) if answer.session or kind != "email_change" else None
+
+    def mail_confirmation_again(self, email: str) -> None:
+        with _refusing():
+            self._visitor().auth.resend({"type": "signup", "email": email})
+
+    def mail_sign_in_link(self, email: str) -> None:
+        with _refusing():
+            self._visitor().auth.sign_in_with_otp({"email": email, "options": {"should_create_user": False}})
+
+    def mail_reset_link(self, email: str) -> None:
+        with _refusing():
+            self._visitor().auth.reset_password_for_email(email)
 
     def refresh(self, refresh_token: str) -> Tokens:
         with _refusing():
@@ -134,7 +157,26 @@ class Gateway:
             keys: dict[str, Any] = answer.json()
             return keys
 
-    # Authenticator apps. These need the person's session.
+    # The account. These need the person's session.
+
+    def change_password(self, tokens: Tokens, password: str) -> None:
+        """Set a new password. Supabase ends every other session, and wants aal2 from whoever has a factor."""
+        with _refusing():
+            self._person(tokens).auth.update_user({"password": password})
+
+    def change_email(self, tokens: Tokens, email: str) -> None:
+        """Ask both addresses to confirm a change; until both have, nothing changes."""
+        with _refusing():
+            self._person(tokens).auth.update_user({"email": email})
+
+    def mail_email_change_again(self, new_email: str) -> None:
+        with _refusing():
+            self._visitor().auth.resend({"type": "email_change", "email": new_email})
+
+    def end_session(self, tokens: Tokens) -> None:
+        """End a session that no vault has. Those in vaults end by Vault.close()."""
+        with _refusing():
+            self._visitor().auth.admin.sign_out(tokens.access_token, "local")
 
     def enrol_totp(self, tokens: Tokens, name: str) -> Enrolled:
         with _refusing():

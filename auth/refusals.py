@@ -30,6 +30,18 @@ class WeakPassword(Refused):
     sentence = "This password is too easy to guess. Choose a longer one."
 
 
+class SamePassword(Refused):
+    sentence = "That is the password you have already. Choose a new one."
+
+
+class EmailTaken(Refused):
+    sentence = "This address cannot be used. Choose another one."
+
+
+class NoSuchAccount(Refused):
+    """Whoever shows it tells who has an account."""
+
+
 class SignUpClosed(Refused):
     sentence = "New accounts cannot be made at the moment."
     status = 403

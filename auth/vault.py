@@ -46,6 +46,7 @@ class Account:
     session_id: str
     signed_in_with: str
     tokens: Tokens
+    new_email: str | None  # asked for, not confirmed yet
     factors: tuple[Factor, ...]
     enrolment: Enrolment | None
     stale: bool
@@ -57,7 +58,7 @@ class Vault:
 
     An entry as the database returns it (public.vault_read), the tokens encrypted:
         {"account": "7c1e…", "user": "0a9b…", "session": "51fd…", "signed_in_with": "password",
-         "access_token": "gAAAA…", "refresh_token": "gAAAA…", "expires_at": 1790000000.0,
+         "access_token": "gAAAA…", "refresh_token": "gAAAA…", "expires_at": 1790000000.0, "new_email": null,
          "factors": [{"id": "…", "type": "totp", "name": "phone", "created_at": 1789990000.5}],
          "enrolment": null, "stale": false, "leased": false}
     """
@@ -129,6 +130,16 @@ class Vault:
         if not stored:
             raise Unavailable
         return key
+
+    def renew(self, account: Account) -> str:
+        """Replace the key and keep the tokens. `account` must have the lease."""
+        key = self.store(account, account.tokens, renew_key=True)
+        assert key is not None
+        return key
+
+    def expire(self, user_id: str) -> None:
+        """Have every browser of this person fetch new tokens at its next request."""
+        self._gateway.call("vault_expire", p_user=user_id)
 
     @contextmanager
     def lease_of(self, account: Account) -> Iterator[None]:
@@ -205,6 +216,7 @@ class Vault:
                 self._open(entry["refresh_token"]) if entry["refresh_token"] else "",
                 entry["expires_at"],
             ),
+            new_email=entry["new_email"],
             factors=tuple(Factor(**factor) for factor in entry["factors"]),
             enrolment=enrolment and Enrolment(enrolment["factor"], enrolment["name"], self._open(enrolment["secret"])),
             stale=entry["stale"],

@@ -8,6 +8,7 @@ from wtforms.validators import DataRequired, Length
 from auth.assurance import SENSITIVE
 from auth.refusals import Refused
 from blueprints import session
+from blueprints.forms import ButtonForm
 from blueprints.htmx import form_page, leave_for
 from blueprints.services import services
 
@@ -20,10 +21,6 @@ class NoteForm(FlaskForm):
         validators=[DataRequired("Write something first."), Length(max=2000, message="Use at most 2000 characters.")],
         render_kw={"maxlength": 2000, "rows": 3},
     )
-
-
-class ButtonForm(FlaskForm):
-    """A button that changes something: nothing to type, but a CSRF token."""
 
 
 @bp.get("/")
@@ -64,4 +61,12 @@ def security():
 
 def _notes(who, form, refusal=None):
     notes = services().gateway.notes(who.tokens)
-    return form_page("account/account.html", form, refusal, who=who, notes=notes, button=ButtonForm())
+    return form_page(
+        "account/account.html",
+        form,
+        refusal,
+        partial="account/_note_form.html",
+        who=who,
+        notes=notes,
+        button=ButtonForm(),
+    )

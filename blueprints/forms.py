@@ -1,7 +1,19 @@
 """Fields that several forms share, and what people may type into them."""
 
+from collections.abc import Callable
+from typing import Any
+
+from flask import current_app
+from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField, ValidationError
 from wtforms.validators import DataRequired, Length, Regexp
+
+from auth import passwords
+from auth.refusals import WeakPassword
+
+
+class ButtonForm(FlaskForm):
+    """A button that changes something: nothing to type, but a CSRF token."""
 
 
 def email_field(*extra: object) -> StringField:
@@ -13,12 +25,19 @@ def email_field(*extra: object) -> StringField:
     )
 
 
-def new_password_field() -> PasswordField:
+def new_password_field(label: str, email_of: Callable[[Any], str]) -> PasswordField:
+    def check(form: Any, field: PasswordField) -> None:
+        try:
+            passwords.check(field.data, email=email_of(form) or "", app_name=current_app.config["NAME"])
+        except WeakPassword as refusal:
+            raise ValidationError(refusal.sentence) from refusal
+
     return PasswordField(
-        "Password",
-        description="At least 10 characters. A few random words are easy to remember and hard to guess.",
-        validators=[DataRequired("Choose a password."), Length(min=10, message="Use at least 10 characters."), _fits],
-        render_kw={"autocomplete": "new-password", "minlength": 10},
+        label,
+        description=f"At least {passwords.MIN_LENGTH} characters, and nothing common: a few random words are easy to "
+        "remember and hard to guess. You can paste it from a password manager.",
+        validators=[DataRequired("Choose a password."), check],
+        render_kw={"autocomplete": "new-password", "minlength": passwords.MIN_LENGTH},
     )
 
 
@@ -29,9 +48,3 @@ def code_field() -> StringField:
         validators=[DataRequired("Enter the code."), Regexp(r"[0-9]{6}\Z", message="A code has 6 digits.")],
         render_kw={"autocomplete": "one-time-code", "inputmode": "numeric", "maxlength": 12, "autofocus": True},
     )
-
-
-def _fits(_form: object, field: PasswordField) -> None:
-    # bcrypt, which Supabase stores passwords with, ignores what comes after 72 bytes: the rest would not protect.
-    if len((field.data or "").encode()) > 72:
-        raise ValidationError("Use at most 72 characters (fewer with accents or emoji).")

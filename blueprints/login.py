@@ -8,8 +8,9 @@ from wtforms.validators import DataRequired, Length
 from auth.refusals import Refused
 from blueprints import session
 from blueprints.destination import destination
-from blueprints.forms import email_field
+from blueprints.forms import ButtonForm, email_field
 from blueprints.htmx import form_page, leave_for
+from blueprints.mailed import AddressForm, mailed
 from blueprints.services import services
 
 bp = Blueprint("login", __name__)
@@ -23,10 +24,6 @@ class SignInForm(FlaskForm):
         validators=[DataRequired("Enter your password."), Length(max=1000)],
         render_kw={"autocomplete": "current-password"},
     )
-
-
-class SignOutForm(FlaskForm):
-    pass
 
 
 @bp.get("/login")
@@ -54,9 +51,23 @@ def _form(form, refusal=None):
     return form_page("login/login.html", form, refusal, partial="login/_form.html")
 
 
+@bp.get("/login/mail")
+def ask_for_link():
+    return form_page("login/mail.html", AddressForm())
+
+
+@bp.post("/login/mail")
+def mail_link():
+    """Mail a sign-in link: for those who have no password, or who have to prove the mailbox again."""
+    form = AddressForm()
+    if not form.validate_on_submit():
+        return form_page("login/mail.html", form, partial="login/_mail_form.html")
+    return mailed(services().gateway.mail_sign_in_link, form, "login/mail.html", "login/_mail_form.html")
+
+
 @bp.get("/logout")
 def ask():
-    return render_template("login/logout.html", form=SignOutForm())
+    return render_template("login/logout.html", form=ButtonForm())
 
 
 @bp.post("/logout")

@@ -55,7 +55,7 @@ def current(*, lease: bool = False) -> Session | None:
         return None
     now = services().clock()
     try:
-        claims = verified(account.tokens.access_token, services().keys, issuer=services().token_issuer, now=now)
+        claims = claims_of(account.tokens)
     except SignInRequired:
         return None
     if claims.session_id != account.session_id or claims.user_id != account.user_id:
@@ -91,7 +91,7 @@ def start(tokens: Tokens, *, signed_in_with: str) -> None:
     The vault's key and Flask's session are replaced: nothing from before survives, the CSRF token included, or
     whoever planted one in this browser beforehand would share the session.
     """
-    claims = verified(tokens.access_token, services().keys, issuer=services().token_issuer, now=services().clock())
+    claims = claims_of(tokens)
     before = request.cookies.get(current_app.config["VAULT_COOKIE_NAME"])
     renew(services().vault.open(tokens, claims, signed_in_with=signed_in_with, replaces=before))
 
@@ -123,6 +123,11 @@ def send_cookie(response: Response) -> Response:
             samesite="Lax",
         )
     return response
+
+
+def claims_of(tokens: Tokens) -> Claims:
+    """Raise SignInRequired, or return what the access token says."""
+    return verified(tokens.access_token, services().keys, issuer=services().token_issuer, now=services().clock())
 
 
 def _forget_flask_session() -> None:

@@ -1,15 +1,15 @@
-"""/signup and /auth/confirm: an account, and the proof that its address can be read."""
+"""/signup: an account, once its address has been confirmed."""
 
 from flask import Blueprint, request
 from flask_wtf import FlaskForm
-from wtforms import HiddenField
-from wtforms.validators import DataRequired, Email
+from wtforms.validators import Email
 
 from auth.refusals import MailJustSent, Refused
 from blueprints import session
 from blueprints.destination import destination
 from blueprints.forms import email_field, new_password_field
-from blueprints.htmx import form_page, leave_for, page_or_partial
+from blueprints.htmx import form_page, leave_for
+from blueprints.mailed import AddressForm, check_mail, mailed
 from blueprints.services import services
 
 bp = Blueprint("signup", __name__)
@@ -17,11 +17,7 @@ bp = Blueprint("signup", __name__)
 
 class SignUpForm(FlaskForm):
     email = email_field(Email("Enter an email address, like name@example.com."))
-    password = new_password_field()
-
-
-class ConfirmForm(FlaskForm):
-    token_hash = HiddenField(validators=[DataRequired("This link is not complete.")])
+    password = new_password_field("Password", lambda form: form.email.data)
 
 
 @bp.get("/signup")
@@ -43,27 +39,21 @@ def create():
     if tokens:  # the project does not ask for confirmation
         session.start(tokens, signed_in_with="password")
         return leave_for(destination())
-    return page_or_partial("signup/check_mail.html", "signup/_check_mail.html", mailbox_url=services().mailbox_url)
+    return check_mail(form.email.data)
+
+
+@bp.get("/signup/resend")
+def ask_again():
+    return form_page("signup/resend.html", AddressForm(email=request.args.get("email")))
+
+
+@bp.post("/signup/resend")
+def resend():
+    form = AddressForm()
+    if not form.validate_on_submit():
+        return form_page("signup/resend.html", form, partial="signup/_resend_form.html")
+    return mailed(services().gateway.mail_confirmation_again, form, "signup/resend.html", "signup/_resend_form.html")
 
 
 def _form(form, refusal=None):
     return form_page("signup/signup.html", form, refusal, partial="signup/_form.html")
-
-
-@bp.get("/auth/confirm")
-def confirm():
-    """Ask for a click. Mail scanners open links, and the token works once."""
-    return form_page("signup/confirm.html", ConfirmForm(token_hash=request.args.get("token_hash")))
-
-
-@bp.post("/auth/confirm")
-def confirmed():
-    form = ConfirmForm()
-    if not form.validate_on_submit():
-        return form_page("signup/confirm.html", form, partial="signup/_confirm_form.html")
-    try:
-        tokens = services().gateway.confirm(form.token_hash.data)
-    except Refused as refusal:
-        return form_page("signup/confirm.html", form, refusal, partial="signup/_confirm_form.html")
-    session.start(tokens, signed_in_with="signup")
-    return leave_for(destination())

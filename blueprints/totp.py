@@ -9,7 +9,7 @@ from auth.assurance import SENSITIVE
 from auth.refusals import EnrolmentGone, Refused, SignInRequired, TooManyFactors, UnknownFactor
 from auth.totp import grouped, otpauth_uri, qr_svg
 from blueprints import session
-from blueprints.forms import code_field
+from blueprints.forms import ButtonForm, code_field
 from blueprints.htmx import form_page, leave_for
 from blueprints.services import services
 
@@ -31,10 +31,6 @@ class NameForm(FlaskForm):
 class FirstCodeForm(FlaskForm):
     factor = HiddenField(validators=[DataRequired()])
     code = code_field()
-
-
-class ButtonForm(FlaskForm):
-    """A button that changes something: nothing to type, but a CSRF token."""
 
 
 @bp.get("")

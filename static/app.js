@@ -1,12 +1,18 @@
-// What htmx and the browser do not do by themselves: focus, copying, and pages that come back from the past.
+// What htmx and the browser do not do by themselves: saying that nobody answered, copying, and pages from the past.
 
-// After a swap, the answer gets the focus, so that keyboard and screen reader are where the news is.
-document.addEventListener("htmx:after:swap", () => {
-  const invalid = document.querySelector("[aria-invalid=true]");
-  const target = document.querySelector("[data-focus]") ?? invalid;
-  target?.removeAttribute("data-focus");
-  target?.focus();
+// No connection, no answer in time (both are htmx:error), or an answer that is not ours but a proxy's (502, 504).
+// The sentence takes the place of any other notice, and goes when the next request begins.
+const notice = () => document.getElementById("notice");
+document.addEventListener("htmx:before:request", () => notice().replaceChildren());
+document.addEventListener("htmx:error", sayThatNobodyAnswered);
+document.addEventListener("htmx:response:error", (event) => {
+  if ([502, 504].includes(event.detail.ctx.response.status)) sayThatNobodyAnswered();
 });
+
+function sayThatNobodyAnswered() {
+  notice().replaceChildren(document.getElementById("no-answer").content.cloneNode(true));
+  notice().firstElementChild.focus();
+}
 
 // A page with a secret, or of somebody who has signed out since, is not shown again from memory.
 addEventListener("pageshow", (event) => {

@@ -48,6 +48,11 @@ def form(page: TestResponse, action: str) -> Any:
     return next(form for form in page.forms.values() if form.action == action)
 
 
+def alerts(page: TestResponse) -> list[str]:
+    """What the page says out loud, from its notice and its fields."""
+    return [alert.get_text(" ", strip=True) for alert in page.html.select("[role=alert]:not([hidden])")]
+
+
 @dataclass
 class Person:
     id: str

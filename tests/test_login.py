@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.people import form
+from tests.people import alerts, form
 
 
 def test_without_a_second_factor_the_password_is_enough(alice):
@@ -35,7 +35,7 @@ def test_an_unknown_email_reads_the_same_as_a_wrong_password(alice, attempt):
         alice.email = f"nobody-{alice.email}"
     page = alice.submits_password(browser, password="not the password")
     assert page.status_code == 422
-    assert page.html.select_one("[role=alert]").get_text() == "Email or password is incorrect."
+    assert alerts(page) == ["Email or password is incorrect."]
     assert alice.email in page.text  # what was typed is still there
     assert "stepup" not in browser.cookies
 

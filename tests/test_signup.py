@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.people import Browser, form
+from tests.people import Browser, alerts, form
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_link_works_once(browser, address, app):
 def test_a_link_that_is_not_one_says_so(browser, query):
     page = form(browser.get("/auth/confirm" + query), "/auth/confirm").submit()
     assert page.status_code == 422
-    assert page.html.select_one("[role=alert]")
+    assert alerts(page)
 
 
 def test_without_the_click_in_the_mail_the_password_does_not_sign_in(browser, address):
@@ -76,7 +76,7 @@ def test_without_the_click_in_the_mail_the_password_does_not_sign_in(browser, ad
 def test_an_address_that_has_an_account_reads_the_same_and_gets_no_mail(browser, alice, address):
     taken, free = sign_up(browser, alice.email), sign_up(browser, address)
     assert taken.status_code == free.status_code == 200
-    assert taken.text == free.text
+    assert taken.text.replace(alice.email, address) == free.text
     assert mails_to(alice.email) == []
     assert alice.submits_password(alice.browser()).status_code == 303  # with the old password
 

@@ -119,6 +119,7 @@ begin
     'access_token', case when stale then vault.previous_access_token else account.access_token end,
     'refresh_token', case when not stale then account.refresh_token end,
     'expires_at', extract(epoch from account.expires_at),
+    'new_email', (select nullif(email_change, '') from auth.users where id = account.user_id),
     'factors', (
       select coalesce(jsonb_agg(jsonb_build_object(
                'id', f.id, 'type', f.factor_type, 'name', f.friendly_name,
@@ -160,6 +161,12 @@ begin
   return true;
 end $$;
 
+-- Has every browser of this person fetch new tokens at its next request: what the ones they have say is no longer so.
+create function public.vault_expire(p_user uuid) returns void
+language sql security definer set search_path = '' as $$
+  update public.web_account_sessions set expires_at = now() where user_id = p_user
+$$;
+
 -- Gives the lease back without new tokens.
 create function public.vault_release(p_account uuid, p_lease_holder uuid) returns void
 language sql security definer set search_path = '' as $$
@@ -199,6 +206,7 @@ revoke all on function public.vault_close(text) from public, anon, authenticated
 revoke all on function public.vault_read(text, uuid, integer) from public, anon, authenticated, service_role;
 revoke all on function public.vault_store(uuid, uuid, text, text, timestamptz, text)
   from public, anon, authenticated, service_role;
+revoke all on function public.vault_expire(uuid) from public, anon, authenticated, service_role;
 revoke all on function public.vault_release(uuid, uuid) from public, anon, authenticated, service_role;
 revoke all on function public.mfa_discard_enrolments(uuid) from public, anon, authenticated, service_role;
 revoke all on function public.mfa_endorse_enrolment(uuid, uuid, text)
@@ -208,6 +216,7 @@ grant execute on function public.vault_open(text, text, uuid, uuid, text, text, 
 grant execute on function public.vault_close(text) to service_role;
 grant execute on function public.vault_read(text, uuid, integer) to service_role;
 grant execute on function public.vault_store(uuid, uuid, text, text, timestamptz, text) to service_role;
+grant execute on function public.vault_expire(uuid) to service_role;
 grant execute on function public.vault_release(uuid, uuid) to service_role;
 grant execute on function public.mfa_discard_enrolments(uuid) to service_role;
 grant execute on function public.mfa_endorse_enrolment(uuid, uuid, text) to service_role;

@@ -30,7 +30,7 @@ begin
         where claim.session_id = s.id
           and claim.authentication_method in
               ('totp', 'mfa/phone', 'mfa/webauthn', 'recovery_code', 'trusted_device'));
-  update public.web_account_sessions set expires_at = now() where user_id = p_user;
+  perform public.vault_expire(p_user);
   return true;
 end $$;
 
