@@ -1,0 +1,116 @@
+"""A bad line between the app and Supabase: a proxy on loopback that loses, refuses or replaces single answers."""
+
+import contextlib
+import http.client
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from flask import Flask
+
+from app import Settings, create_app
+
+# lost: Supabase does what it was asked, and the line breaks before the answer. cut: the line breaks before Supabase
+# has heard of it. bad gateway: something on the way answers 502 in Supabase's place.
+Trouble = Literal["lost", "cut", "bad gateway"]
+
+
+class Proxy:
+    """Forwards everything, and writes it down in `requests` as "METHOD path?query"."""
+
+    def __init__(self, upstream: str) -> None:
+        self.requests: list[str] = []
+        self._upstream = urlsplit(upstream).netloc
+        self._troubles: list[tuple[str, Trouble | Callable[[], object]]] = []
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                proxy._pass_on(self)
+
+            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def upset(self, part_of_path: str, trouble: Trouble | Callable[[], object]) -> None:
+        """Have trouble with the next request whose path and query hold `part_of_path`, or do something before it."""
+        self._troubles.append((part_of_path, trouble))
+
+    def asked(self, part_of_path: str) -> list[str]:
+        return [request for request in self.requests if part_of_path in request]
+
+    def _pass_on(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        self.requests.append(f"{request.command} {request.path}")
+        trouble = self._trouble_with(request.path)
+        if trouble == "cut":
+            request.close_connection = True
+        elif trouble == "bad gateway":
+            _send(request, 502, {"Content-Type": "text/html"}, b"<h1>502 Bad Gateway</h1>")
+        elif trouble == "lost":
+            self._forward(request, body)
+            request.close_connection = True
+        else:
+            if trouble is not None:
+                trouble()
+            _send(request, *self._forward(request, body))
+
+    def _trouble_with(self, path: str) -> Trouble | Callable[[], object] | None:
+        for found in self._troubles:
+            if found[0] in path:
+                self._troubles.remove(found)
+                return found[1]
+        return None
+
+    def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        line = http.client.HTTPConnection(self._upstream, timeout=30)
+        with contextlib.closing(line):
+            headers = {
+                name: text for name, text in request.headers.items() if name.lower() not in ("host", "connection")
+            }
+            line.request(request.command, request.path, body, headers)
+            answer = line.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def _send(request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes) -> None:
+    request.send_response(status)
+    for name, text in headers.items():
+        if name.lower() not in ("connection", "content-length", "transfer-encoding", "date", "server"):
+            request.send_header(name, text)
+    if status != 204:
+        request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+@contextlib.contextmanager
+def running_proxy(upstream: str | None = None) -> Iterator[Proxy]:
+    proxy = Proxy(upstream or os.environ["SUPABASE_URL"])
+    thread = threading.Thread(target=proxy.server.serve_forever, args=[0.05])
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.server.shutdown()
+        thread.join()
+        proxy.server.server_close()
+
+
+def app_behind_proxy(url: str | None = None) -> Flask:
+    """The app, reaching Supabase through the proxy at `url` or PROXY_URL. Tokens go on naming Supabase itself."""
+    app = create_app(Settings(supabase_url=url or os.environ["PROXY_URL"]))
+    services = app.extensions["stepup"]
+    issuer = f"{os.environ['SUPABASE_URL']}/auth/v1"
+    app.extensions["stepup"] = replace(services, token_issuer=issuer, apps=replace(services.apps, token_issuer=issuer))
+    return app
