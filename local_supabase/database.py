@@ -43,6 +43,15 @@ def pool(role: str, url: str) -> Iterator[Pool]:
 
     The check is what lets the stack live on after Postgres was restarted under it.
     """
+
+    def check(connection: psycopg.Connection[DictRow]) -> None:
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.OperationalError:
+            # After a restart all are dead: found one by one, each costs the caller a longer pause than the last.
+            opened.drain()
+            raise
+
     with ConnectionPool(
         _as(role, url),
         connection_class=psycopg.Connection[DictRow],
@@ -50,7 +59,7 @@ def pool(role: str, url: str) -> Iterator[Pool]:
         kwargs={"row_factory": dict_row, "prepare_threshold": None},
         min_size=2,
         max_size=20,
-        check=ConnectionPool.check_connection,
+        check=check,
         name=role,
         open=True,
     ) as opened:

@@ -173,20 +173,12 @@ def test_the_systems_postgres_will_do(folder):
         assert value(stack.database_url, "select lower('É')") == "é"
 
 
-def test_an_ordinary_user_can_start_it(tmp_path):
+def test_an_ordinary_user_can_start_it():
     """As root, the test goes on as `nobody`, with a Python that this account may run."""
     python = next(filter(runs_as_nobody, [sys.executable, "/usr/bin/python3"]), None)
     if python is None:
-        pytest.skip("nobody may run no Python here")
-    script = "import local_supabase\nwith local_supabase.start() as stack: print(stack.url)"
-    answer = subprocess.run(
-        [python, "-c", script],
-        capture_output=True,
-        text=True,
-        cwd=CHECKOUT,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": sysconfig.get_path("purelib")},
-        **as_nobody(),
-    )
+        pytest.skip("the account nobody can reach no Python of this version, or not this checkout")
+    answer = as_nobody(python, "with local_supabase.start() as stack: print(stack.url)")
     assert answer.stdout.startswith("http://127.0.0.1:"), answer.stderr
 
 
@@ -382,12 +374,20 @@ def value(url: str, query: str):
 
 
 def runs_as_nobody(python: str) -> bool:
-    same_version = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
     try:
-        return subprocess.run([python, "-c", same_version], cwd="/", **as_nobody()).returncode == 0
+        return as_nobody(python, f"sys.exit(sys.version_info[:2] != {sys.version_info[:2]})").returncode == 0
     except OSError:
         return False
 
 
-def as_nobody() -> dict:
-    return {"user": "nobody", "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+def as_nobody(python: str, script: str) -> subprocess.CompletedProcess[str]:
+    account = {"user": "nobody", "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    packages = os.pathsep.join([str(CHECKOUT), sysconfig.get_path("purelib")])
+    return subprocess.run(
+        [python, "-c", f"import sys, local_supabase\n{script}"],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"},
+        **account,
+    )
