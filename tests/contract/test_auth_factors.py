@@ -128,9 +128,11 @@ def test_removing_a_verified_factor_needs_aal2_and_an_unfinished_one_does_not(al
     assert [factor["id"] for factor in laptop.call("GET", "/user").body["factors"]] == [alices_app["id"]]
 
 
-def test_after_removal_a_refresh_falls_back_to_aal1(alices_phone, alices_app):
-    """12: the issued token keeps saying aal2 until it expires; the session is not ended."""
+def test_after_removal_a_refresh_falls_back_to_aal1(alices_phone, alices_app, database):
+    """12: the row at once, the issued token when it expires; the session is not ended."""
     assert alices_phone.unenroll(alices_app).status == 200
+    row = "select aal::text, factor_id from auth.sessions where id = %s"
+    assert database.execute(row, [alices_phone.claims["session_id"]]).fetchone() == ("aal1", None)
     assert alices_phone.claims["aal"] == "aal2"
     assert alices_phone.call("GET", "/user").status == 200
     alices_phone.refresh()
