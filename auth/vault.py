@@ -234,7 +234,7 @@ class Vault:
         return self._cipher.encrypt(text.encode()).decode()
 
     def _open(self, sealed: str) -> str:
-        return self._cipher.decrypt(sealed).decode()
+        return self._cipher.decrypt(sealed.encode()).decode()
 
 
 def _hash(key: str) -> str:
