@@ -12,20 +12,23 @@ from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, MultiFernet
 from flask import Flask, Response, current_app, redirect, request, url_for
+from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from auth.attempts import Rules
-from auth.gateway import Gateway, connection_pool
-from auth.refusals import Refused, SignInRequired, StepUpRequired, Unavailable
+from auth.gateway import Gateway, connection_pool, visitor_address
+from auth.refusals import Refused, SignInRequired, StepUpRequired, TooManyRequests, Unavailable
 from auth.tokens import KeySet
 from auth.totp import AuthenticatorApps
 from auth.vault import Vault
 from blueprints import account, change_email, confirm, login, machine, password, session, signup, step_up, totp
 from blueprints.destination import here
 from blueprints.htmx import leave_for, refusal_page
+from blueprints.limits import limiter
 from blueprints.services import Services
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,12 @@ class Settings(BaseSettings):
     mfa_attempts_limit: int = Field(default=5, ge=1)
     mfa_attempts_window_seconds: int = Field(default=900, ge=60)
     mfa_attempts_cap: int = Field(default=60, ge=5, le=100)
+    rate_limits: str = "20 per 5 minutes; 100 per hour"
+    redis_url: str = "memory://"
+    trusted_proxies: int = Field(default=0, ge=0)
+    session_days: int = Field(default=30, ge=1)
+    log_days: int = Field(default=90, ge=1)
+    address_days: int = Field(default=30, ge=1)
 
     @field_validator("vault_keys", mode="before")
     @classmethod
@@ -81,13 +90,21 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,  # a sign-in page left open must still work; the token lives as long as the session
         MAX_CONTENT_LENGTH=64 * 1024,
+        RATELIMIT_ENABLED=bool(settings.rate_limits),
+        RATE_LIMITS=settings.rate_limits,
+        RATELIMIT_STORAGE_URI=settings.redis_url,
     )
+    if settings.trusted_proxies:
+        # Only as many entries of X-Forwarded-For are believed as there are proxies of ours to have written them.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies)
     app.extensions["stepup"] = _services(settings, clock)
     CSRFProtect(app)
+    limiter.init_app(app)
 
     app.add_template_filter(_utc, "utc")
 
     app.before_request(_redirect_to_localhost)
+    app.before_request(lambda: visitor_address.set(request.remote_addr) and None)
     app.after_request(session.send_cookie)
     app.after_request(_security_headers)
 
@@ -98,8 +115,22 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     app.register_error_handler(StepUpRequired, lambda _: leave_for(url_for("step_up.show", next=here())))
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(CSRFError, _csrf_error)
+    app.register_error_handler(RateLimitExceeded, lambda _: refusal_page(TooManyRequests()))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _crashed)
+
+    @app.cli.command("cleanup")
+    def cleanup() -> None:
+        """Delete what has outlived its purpose: see docs/data.md."""
+        deleted = app.extensions["stepup"].gateway.call(
+            "cleanup",
+            p_session_days=settings.session_days,
+            p_log_days=settings.log_days,
+            p_address_days=settings.address_days,
+        )
+        for what, count in deleted.items():
+            print(f"{count:6}  {what}")
+
     return app
 
 

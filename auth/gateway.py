@@ -1,8 +1,9 @@
 """The only file that talks to Supabase: tokens go in, values come out, and every error becomes a Refused."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,6 +44,10 @@ from auth.refusals import (
 from auth.tokens import Tokens
 
 TIMEOUT_SECONDS = 5  # shorter than the vault's lease, so that its holder knows the outcome before losing it
+
+# Where the request came from that is being answered, set by app.py. Supabase Auth counts its limits and binds
+# challenges by it; without it, a whole site would share one small bucket. It decides nothing here.
+visitor_address: ContextVar[str | None] = ContextVar("visitor_address", default=None)
 
 REFUSALS: dict[str, type[Refused | Detour]] = {
     "invalid_credentials": WrongCredentials,
@@ -113,6 +118,17 @@ class Gateway:
     def close(self) -> None:
         """Close the connections. A process that ends does it by itself; tests make several apps."""
         self._http.close()
+
+    def away(self) -> list[str]:
+        """Return which of "auth" and "database" do not answer as they should."""
+        return [name for name, ask in (("auth", self._ask_auth), ("database", self._ask_database)) if not _answers(ask)]
+
+    def _ask_auth(self) -> None:
+        headers = {"apikey": self._publishable_key}
+        self._http.get(f"{self._url}/auth/v1/health", headers=headers).raise_for_status()
+
+    def _ask_database(self) -> None:
+        self.call("vault_read", p_key_hash="", p_lease_holder=None, p_margin_seconds=0)
 
     # Signing up, in and on. These need no session.
 
@@ -221,22 +237,32 @@ class Gateway:
 
     def _rows_of(self, tokens: Tokens) -> Any:
         """The notes as the person's own token sees them: row-level security decides, not this app."""
-        return self._client(self._publishable_key, bearer=tokens.access_token).table("notes")
+        headers = {"Authorization": f"Bearer {tokens.access_token}"}
+        return self._client(self._publishable_key, headers=headers).table("notes")
 
     def _visitor(self) -> Client:
-        return self._client(self._publishable_key)
+        return self._auth_client()
 
     def _person(self, tokens: Tokens, session: "_OneSession | None" = None) -> Client:
         """A client signed in with these tokens, at no request. They must have 10 s left, or it refreshes."""
-        return self._client(self._publishable_key, session=session or _OneSession(tokens))
+        return self._auth_client(session or _OneSession(tokens))
 
-    def _client(self, key: str, *, bearer: str | None = None, session: "_OneSession | None" = None) -> Client:
+    def _auth_client(self, session: "_OneSession | None" = None) -> Client:
+        """A client for Supabase Auth alone. The visitor's address is believed only beside the secret key."""
+        address = visitor_address.get()
+        if address is None:
+            return self._client(self._publishable_key, session=session)
+        return self._client(self._secret_key, session=session, headers={"Sb-Forwarded-For": address})
+
+    def _client(
+        self, key: str, *, headers: dict[str, str] | None = None, session: "_OneSession | None" = None
+    ) -> Client:
         options = ClientOptions(
             httpx_client=self._http,
-            headers={"Authorization": f"Bearer {bearer}"} if bearer else {},
+            headers=headers or {},
             auto_refresh_token=False,  # a timer would rotate the refresh token behind the vault's back
             persist_session=session is not None,
-            flow_type="implicit",  # mails link to /auth/confirm with a token hash; PKCE would need a verifier per mail
+            flow_type="implicit",  # mails link to /auth/confirm with a token hash; PKCE needs a verifier per mail
             postgrest_client_retry=False,  # it sleeps for up to 7 s in the request
         )
         if session is not None:
@@ -275,6 +301,15 @@ class _OneSession(SyncSupportedStorage):
 
     def remove_item(self, key: str) -> None:
         pass
+
+
+def _answers(ask: Callable[[], None]) -> bool:
+    try:
+        with _refusing():
+            ask()
+    except Unavailable:
+        return False
+    return True
 
 
 def _tokens(session: Session | None) -> Tokens:

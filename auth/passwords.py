@@ -19,6 +19,6 @@ def check(password: str, *, email: str, app_name: str) -> None:
         raise WeakPassword(f"Use at least {MIN_LENGTH} characters.")
     if len(password.encode()) > MAX_BYTES:
         raise WeakPassword(f"Use at most {MAX_BYTES} characters (fewer with accents or emoji).")
-    known = [email, *email.replace("@", " ").replace(".", " ").split(), app_name]
+    known = [email, email.partition("@")[0], *email.replace("@", " ").replace(".", " ").split(), app_name]
     if zxcvbn(password, user_inputs=known, max_length=MAX_BYTES)["score"] <= EASY_SCORE:
         raise WeakPassword("This is one of the first passwords a guessing program tries. Choose another one.")

@@ -11,6 +11,7 @@ from auth.gateway import MailKind
 from auth.refusals import Refused
 from blueprints import session
 from blueprints.htmx import form_page, leave_for, page_or_partial
+from blueprints.limits import limited
 from blueprints.services import services
 
 bp = Blueprint("confirm", __name__)
@@ -30,6 +31,7 @@ def show():
 
 
 @bp.post("/auth/confirm")
+@limited
 def create():
     form = ConfirmForm()
     if not form.validate_on_submit():

@@ -10,6 +10,7 @@ from blueprints import session
 from blueprints.destination import destination
 from blueprints.forms import ButtonForm, email_field
 from blueprints.htmx import form_page, leave_for
+from blueprints.limits import limited
 from blueprints.mailed import AddressForm, mailed
 from blueprints.services import services
 
@@ -34,6 +35,7 @@ def show():
 
 
 @bp.post("/login")
+@limited
 def create():
     form = SignInForm()
     if not form.validate_on_submit():
@@ -57,6 +59,7 @@ def ask_for_link():
 
 
 @bp.post("/login/mail")
+@limited
 def mail_link():
     """Mail a sign-in link: for those who have no password, or who have to prove the mailbox again."""
     form = AddressForm()
@@ -67,7 +70,7 @@ def mail_link():
 
 @bp.get("/logout")
 def ask():
-    return render_template("login/logout.html", form=ButtonForm())
+    return render_template("login/logout.html", form=ButtonForm(), who=session.current())
 
 
 @bp.post("/logout")

@@ -8,6 +8,7 @@ from auth.refusals import Refused, SignInRequired
 from blueprints import session
 from blueprints.forms import new_password_field
 from blueprints.htmx import form_page, leave_for
+from blueprints.limits import limited
 from blueprints.mailed import AddressForm, mailed
 from blueprints.services import services
 
@@ -28,6 +29,7 @@ def ask():
 
 
 @bp.post("/forgot-password")
+@limited
 def mail_link():
     form = AddressForm()
     if not form.validate_on_submit():

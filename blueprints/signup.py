@@ -9,6 +9,7 @@ from blueprints import session
 from blueprints.destination import destination
 from blueprints.forms import email_field, new_password_field
 from blueprints.htmx import form_page, leave_for
+from blueprints.limits import limited
 from blueprints.mailed import AddressForm, check_mail, mailed
 from blueprints.services import services
 
@@ -26,6 +27,7 @@ def show():
 
 
 @bp.post("/signup")
+@limited
 def create():
     form = SignUpForm()
     if not form.validate_on_submit():
@@ -48,6 +50,7 @@ def ask_again():
 
 
 @bp.post("/signup/resend")
+@limited
 def resend():
     form = AddressForm()
     if not form.validate_on_submit():

@@ -10,6 +10,7 @@ from blueprints import session
 from blueprints.destination import destination
 from blueprints.forms import code_field
 from blueprints.htmx import form_page, leave_for
+from blueprints.limits import limited
 from blueprints.services import services
 
 bp = Blueprint("step_up", __name__)
@@ -34,6 +35,7 @@ def show():
 
 
 @bp.post("/mfa/challenge")
+@limited
 def create():
     form = CodeForm()
     if not form.validate_on_submit():

@@ -1,5 +1,6 @@
 """People, their phones and their browsers: verbs for the journeys over HTTP."""
 
+import secrets
 import time
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
@@ -34,10 +35,11 @@ class Phone:
 
 
 class Browser(TestApp):
-    """A browser without JavaScript, with cookies of its own. Statuses are for the test to judge."""
+    """A browser without JavaScript, with an address and cookies of its own. Statuses are for the test to judge."""
 
     def __init__(self, app: Flask, cookiejar: CookieJar | None = None) -> None:
-        super().__init__(app, extra_environ={"HTTP_HOST": "localhost"}, cookiejar=cookiejar)
+        address = f"fd00::{secrets.randbits(16):x}:{secrets.randbits(16):x}"
+        super().__init__(app, extra_environ={"HTTP_HOST": "localhost", "REMOTE_ADDR": address}, cookiejar=cookiejar)
 
     def do_request(self, req: Any, status: Any = None, expect_errors: Any = None) -> TestResponse:
         return super().do_request(req, status=status or "*", expect_errors=True)

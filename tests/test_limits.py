@@ -1,0 +1,53 @@
+"""How often one address may try."""
+
+import pytest
+
+from tests.people import Browser, form
+from tests.test_app import make_app, settings  # noqa: F401  # make_app is a fixture
+
+
+@pytest.fixture
+def browser(make_app):  # noqa: F811
+    return Browser(make_app(rate_limits="3 per minute"))
+
+
+def try_password(browser):
+    sign_in = form(browser.get("/login"), "/login")
+    sign_in["email"], sign_in["password"] = "nobody@example.com", "wrong"
+    return sign_in.submit()
+
+
+def test_after_so_many_tries_an_address_has_to_wait_and_is_told_how_long(browser):
+    assert [try_password(browser).status_code for _ in range(3)] == [422, 422, 422]
+    refused = try_password(browser)
+    assert refused.status_code == 429
+    assert refused.headers["Retry-After"]
+    assert "Too many tries" in refused
+
+
+def test_guessing_does_not_go_on_at_another_page(browser):
+    for _ in range(3):
+        try_password(browser)
+    asked = form(browser.get("/forgot-password"), "/forgot-password")
+    asked["email"] = "nobody@example.com"
+    assert asked.submit().status_code == 429
+
+
+def test_reading_pages_is_not_trying(browser):
+    assert {browser.get("/login").status_code for _ in range(10)} == {200}
+
+
+def test_another_address_is_not_held_up(browser):
+    for _ in range(4):
+        try_password(browser)
+    browser.extra_environ["REMOTE_ADDR"] = "fd00::1"
+    assert try_password(browser).status_code == 422
+
+
+@pytest.mark.parametrize(("proxies", "status"), [(0, 429), (1, 422)])
+def test_an_address_in_a_header_is_believed_only_if_our_own_proxy_wrote_it(make_app, proxies, status):  # noqa: F811
+    browser = Browser(make_app(rate_limits="3 per minute", trusted_proxies=proxies))
+    for n in range(4):
+        browser.extra_environ["HTTP_X_FORWARDED_FOR"] = f"192.0.2.{n}"
+        answer = try_password(browser)
+    assert answer.status_code == status
