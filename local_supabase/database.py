@@ -28,12 +28,12 @@ def prepare(url: str, *, migrations: bool = True) -> None:
     """Bring the database at `url` (a superuser's) up to date. Each step happens wholly or not at all.
 
     Raises:
-        CannotStart: the database was set up from other files than today's, or is not ours to set up.
+        CannotStart: the database was set up from other files than today's, or is not ours to set up, or not there.
     """
-    with psycopg.connect(url) as connection:
+    with _connect(url) as connection:
         _lay_the_ground(connection, password=conninfo_to_dict(url).get("password"))
     if migrations:
-        with psycopg.connect(_as("postgres", url)) as connection:
+        with _connect(_as("postgres", url)) as connection:
             _migrate(connection)
 
 
@@ -68,6 +68,13 @@ def pool(role: str, url: str) -> Iterator[Pool]:
 
 def _as(role: str, url: str) -> str:
     return make_conninfo(url, user=role)
+
+
+def _connect(url: str) -> psycopg.Connection:
+    try:
+        return psycopg.connect(url)
+    except psycopg.Error as error:
+        raise CannotStart(f"The database of the embedded Supabase cannot be reached. {error}") from error
 
 
 def _lay_the_ground(connection: psycopg.Connection, *, password: str | int | None) -> None:

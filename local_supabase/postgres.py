@@ -222,7 +222,8 @@ def _home(state: Path, account: Account | None) -> Path:
 
 def _elsewhere(state: Path) -> Path:
     """Where root keeps what the account must reach but `state` hides; one folder per state folder."""
-    base = next(folder for folder in (Path("/var/lib"), Path("/var/db"), Path("/var/tmp")) if folder.is_dir())
+    # Both are root's own; in a folder that all may write to, somebody could have put a link of this name before.
+    base = Path("/var/lib") if Path("/var/lib").is_dir() else Path("/var/db")
     return base / f"stepup-{hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:12]}"
 
 

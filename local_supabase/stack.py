@@ -258,6 +258,7 @@ def _serving(app: Flask, listener: socket.socket) -> Iterator[None]:
         map=sockets,
         sockets=[listener],
         threads=THREADS,
+        connection_limit=1000,  # idle ones are kept for two minutes and must not shut out the next test
         ident=None,
         # Bodies over this are not even read; up to it, Flask's limit answers in JSON.
         max_request_body_size=2 * MAX_BODY_BYTES,

@@ -130,9 +130,11 @@ def _spawn(options: argparse.Namespace) -> subprocess.Popen[bytes]:
 
 def _end(child: subprocess.Popen[bytes], options: argparse.Namespace) -> int:
     """Ask, then insist. Returns the command's code as a shell would (128 + signal)."""
-    signal_it = os.killpg if options.whole_group else os.kill
     with contextlib.suppress(ProcessLookupError):
-        signal_it(child.pid, options.stop_signal)
+        if options.whole_group:
+            os.killpg(child.pid, options.stop_signal)
+        else:
+            child.send_signal(options.stop_signal)
     try:
         child.wait(timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:

@@ -152,10 +152,18 @@ def test_tables_of_an_older_stack_are_pointed_out(state):
             pass
 
 
-def test_a_given_server_is_used_instead_of_an_own_one(tmp_path):
-    with start() as other, start(database_url=other.database_url) as stack:
-        assert stack.database_url == other.database_url
+def test_a_given_server_is_used_instead_of_an_own_one(state):
+    state.mkdir(mode=0o711)
+    with (
+        open(state / "log", "ab") as log,
+        postgres.running(state, throw_away=False, log=log) as theirs,
+        start(database_url=make_conninfo(theirs, password="theirs")) as stack,
+    ):
         assert not (stack.state / "postgres").exists()
+        assert value(theirs, "select count(*) from supabase_migrations.schema_migrations") > 0
+        # Such a server may ask for passwords: the roles get the one that the URL has.
+        with_password = "select count(*) from pg_authid where rolpassword is not null"
+        assert value(theirs, with_password) == 3
 
 
 def test_a_given_server_that_may_be_somebodys_is_left_alone():
@@ -164,6 +172,12 @@ def test_a_given_server_that_may_be_somebodys_is_left_alone():
         with pytest.raises(CannotStart, match="server of its own"):
             with start(database_url=theirs):
                 pass
+
+
+def test_a_given_server_that_is_not_there_is_a_sentence():
+    with pytest.raises(CannotStart, match="cannot be reached"):
+        with start(database_url="postgresql://supabase_admin@127.0.0.1:1/postgres"):
+            pass
 
 
 @pytest.mark.parametrize("folder", sorted(Path("/usr/lib/postgresql").glob("*/bin")), ids=str)
