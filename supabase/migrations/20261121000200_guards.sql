@@ -57,5 +57,6 @@ create trigger gate_challenges
 
 
 revoke all on public.mfa_challenge_grants from public, anon, authenticated, service_role;
+revoke all on sequence public.mfa_challenge_grants_id_seq from public, anon, authenticated, service_role;
 revoke all on function public.guard_factors() from public, anon, authenticated, service_role;
 revoke all on function public.gate_challenges() from public, anon, authenticated, service_role;
