@@ -78,6 +78,18 @@ def test_refreshing_does_not_renew_a_proof(alices_phone, alices_app, database):
     assert all(entry["timestamp"] < alices_phone.claims["iat"] - 3500 for entry in alices_phone.claims["amr"])
 
 
+def test_proving_a_factor_again_renews_its_time(alices_phone, alices_app, database):
+    """2.2: one entry per method, and only its own time moves."""
+    database.execute(
+        "update auth.mfa_amr_claims set updated_at = now() - interval '1 hour' where session_id = %s",
+        [alices_phone.claims["session_id"]],
+    )
+    alices_phone.step_up(alices_app)
+    ages = {entry["method"]: alices_phone.claims["iat"] - entry["timestamp"] for entry in alices_phone.claims["amr"]}
+    assert ages["totp"] < 60
+    assert ages["password"] > 3500
+
+
 @pytest.mark.parametrize("method", ["passkey", "otp", "recovery", "oauth", "mfa/totp", "web3"])
 def test_other_proofs_do_not_raise_a_session(alices_phone, database, method):
     """6."""
