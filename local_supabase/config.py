@@ -27,6 +27,7 @@ def read(*, site_url: str | None = None, project: Path = PROJECT) -> Config:
         "jwt_expiry_seconds": auth.get("jwt_expiry"),
         "enable_signup": _both(auth.get("enable_signup"), email.get("enable_signup")),
         "enable_confirmations": email.get("enable_confirmations"),
+        "secure_email_change": email.get("double_confirm_changes"),
         "minimum_password_length": auth.get("minimum_password_length"),
         "otp_expiry_seconds": email.get("otp_expiry"),
         "otp_length": email.get("otp_length"),

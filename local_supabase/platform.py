@@ -41,6 +41,7 @@ class Config:
     jwt_expiry_seconds: int = 3600
     enable_signup: bool = True
     enable_confirmations: bool = True
+    secure_email_change: bool = True  # a new address needs the old one's agreement too
     minimum_password_length: int = 6
     otp_expiry_seconds: int = 3600
     otp_length: int = 6

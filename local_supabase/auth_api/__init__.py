@@ -11,7 +11,17 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
 from local_supabase import api_keys
-from local_supabase.auth_api import about, admin, factors, links, sessions, tokens, users
+from local_supabase.auth_api import (
+    about,
+    account,
+    admin,
+    factors,
+    links,
+    mail_requests,
+    sessions,
+    sign_up,
+    tokens,
+)
 from local_supabase.auth_api.call import Call
 from local_supabase.auth_api.errors import API_VERSION_HEADER, Refused, bad_request, unexpected
 from local_supabase.platform import Platform
@@ -20,13 +30,17 @@ from local_supabase.platform import Platform
 # kept; a refusal it raises undoes them.
 ROUTES = Map(
     [
-        Rule("/signup", methods=["POST"], endpoint=users.sign_up),
+        Rule("/signup", methods=["POST"], endpoint=sign_up.sign_up),
+        Rule("/recover", methods=["POST"], endpoint=mail_requests.recover),
+        Rule("/otp", methods=["POST"], endpoint=mail_requests.otp),
+        Rule("/magiclink", methods=["POST"], endpoint=mail_requests.magic_link),
+        Rule("/resend", methods=["POST"], endpoint=mail_requests.resend),
         Rule("/token", methods=["POST"], endpoint=sessions.grant),
         Rule("/verify", methods=["POST"], endpoint=links.verify),
         Rule("/verify", methods=["GET"], endpoint=links.follow),
         Rule("/logout", methods=["POST"], endpoint=sessions.logout),
-        Rule("/user", methods=["GET"], endpoint=users.show),
-        Rule("/user", methods=["PUT"], endpoint=users.change),
+        Rule("/user", methods=["GET"], endpoint=account.show),
+        Rule("/user", methods=["PUT"], endpoint=account.change),
         Rule("/factors", methods=["POST"], endpoint=factors.enroll),
         Rule("/factors/<factor_id>", methods=["DELETE"], endpoint=factors.unenroll),
         Rule("/factors/<factor_id>/challenge", methods=["POST"], endpoint=factors.challenge),

@@ -11,6 +11,7 @@ from psycopg.rows import DictRow
 
 from local_supabase.auth_api.call import Call
 from local_supabase.auth_api.errors import Refused
+from local_supabase.auth_api.pkce import TOKEN_PREFIX
 from local_supabase.auth_api.rows import user_by_id
 
 
@@ -22,8 +23,11 @@ class Kind:
     sent_column: str
 
 
-CONFIRMATION = Kind("confirmation_token", "confirmation_sent_at")
+CONFIRMATION = Kind("confirmation_token", "confirmation_sent_at")  # of a sign-up or an invitation
 RECOVERY = Kind("recovery_token", "recovery_sent_at")  # magic links too
+REAUTHENTICATION = Kind("reauthentication_token", "reauthentication_sent_at")
+EMAIL_CHANGE_CURRENT = Kind("email_change_token_current", "email_change_sent_at")  # mailed to the old address
+EMAIL_CHANGE_NEW = Kind("email_change_token_new", "email_change_sent_at")  # mailed to the new one
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,32 @@ class Made:
     token_hash: str
 
 
-def make(call: Call, user: DictRow, kind: Kind) -> Made:
-    """Store a new token of `kind`, which takes the place of an earlier one.
+def check_interval(call: Call, user: DictRow, kind: Kind) -> None:
+    """Raise unless the last mail of `kind` is old enough.
 
     Raises:
-        Refused: 429 over_email_send_rate_limit if the last one was sent too recently.
+        Refused: 429 over_email_send_rate_limit.
     """
-    _check_frequency(call, user, kind)
+    sent_at = user[kind.sent_column]
+    if sent_at is None:
+        return
+    wait = call.platform.config.mail_interval_seconds - (user["now"] - sent_at).total_seconds()
+    if wait > 0:
+        raise Refused(
+            429,
+            "over_email_send_rate_limit",
+            f"For security purposes, you can only request this after {int(wait) + 1} seconds.",
+        )
+
+
+def make(call: Call, user: DictRow, kind: Kind, *, address: str | None = None, with_code: bool = False) -> Made:
+    """Store a new token of `kind`, which takes the place of an earlier one.
+
+    Its digits count for `address`, the user's own by default. `with_code` marks one whose link gives a PKCE code.
+    """
+    address = (address or user["email"]).lower()
     digits = "".join(secrets.choice("0123456789") for _ in range(call.platform.config.otp_length))
-    made = Made(digits, _hash(user["email"], digits))
+    made = Made(digits, (TOKEN_PREFIX if with_code else "") + _hash(address, digits))
     columns = {"token": sql.Identifier(kind.token_type), "sent": sql.Identifier(kind.sent_column)}
     call.connection.execute(
         sql.SQL("update auth.users set {token} = %s, {sent} = now(), updated_at = now() where id = %s").format(
@@ -52,37 +73,36 @@ def make(call: Call, user: DictRow, kind: Kind) -> Made:
         "insert into auth.one_time_tokens (id, user_id, token_type, token_hash, relates_to)"
         " values (%s, %s, %s, %s, %s) on conflict (user_id, token_type) do update"
         " set token_hash = excluded.token_hash, relates_to = excluded.relates_to, updated_at = now()",
-        (uuid4(), user["id"], kind.token_type, made.token_hash, user["email"].lower()),
+        (uuid4(), user["id"], kind.token_type, made.token_hash, address),
     )
     return made
 
 
-def consume_hash(call: Call, token_hash: str, kinds: tuple[Kind, ...]) -> tuple[DictRow, Kind]:
-    """Use up the token behind a link and return its owner, locked, and its kind.
+def find_by_hash(call: Call, token_hash: str, kinds: tuple[Kind, ...]) -> tuple[DictRow, Kind]:
+    """Return the owner of the token behind a link, locked until the end, and its kind. The caller uses it up.
 
     Raises:
         Refused: 403 otp_expired for an unknown, used or expired one alike.
     """
-    found = call.connection.execute(
-        "select user_id from auth.one_time_tokens where token_hash = %s and token_type::text = any(%s)",
-        (token_hash, [kind.token_type for kind in kinds]),
-    ).fetchone()
-    user = user_by_id(call.connection, found["user_id"], lock=True) if found else None
-    return _consume(call, user, (token_hash,), kinds)
+    return _found(call, (token_hash,), kinds, address=None)
 
 
-def consume_digits(call: Call, email: str, digits: str, kinds: tuple[Kind, ...]) -> tuple[DictRow, Kind]:
-    """Use up the token whose digits were typed; they count for `email` alone, whoever else holds the same six.
+def find_by_digits(call: Call, email: str, digits: str, kinds: tuple[Kind, ...]) -> tuple[DictRow, Kind]:
+    """Return the owner of the token whose digits were typed, locked until the end, and its kind.
+
+    They count for the address they were mailed to alone, whoever else holds the same six.
 
     Raises:
         Refused: 403 otp_expired for an unknown address and a wrong, used or expired token alike.
     """
     token_hash = _hash(email, digits)
-    found = call.connection.execute(
-        "select id from auth.users where email = %s and not is_sso_user", (email.lower(),)
-    ).fetchone()
-    user = user_by_id(call.connection, found["id"], lock=True) if found else None
-    return _consume(call, user, (token_hash, f"pkce_{token_hash}"), kinds)
+    return _found(call, (token_hash, TOKEN_PREFIX + token_hash), kinds, address=email.lower())
+
+
+def matches(call: Call, user: DictRow, digits: str, kind: Kind) -> bool:
+    """Tell whether `digits` are the outstanding ones of `kind`, mailed to the user's own address."""
+    token_hash = _hash(user["email"], digits)
+    return _matching(call, user, (token_hash,), (kind,)) is not None
 
 
 def forget(connection: Connection[DictRow], user: DictRow) -> None:
@@ -95,22 +115,42 @@ def forget(connection: Connection[DictRow], user: DictRow) -> None:
     )
 
 
-def _consume(
-    call: Call, user: DictRow | None, hashes: tuple[str, ...], kinds: tuple[Kind, ...]
+def forget_one(connection: Connection[DictRow], user: DictRow, kind: Kind) -> None:
+    """Use up the token of `kind` alone."""
+    connection.execute(
+        "delete from auth.one_time_tokens where user_id = %s and token_type::text = %s", (user["id"], kind.token_type)
+    )
+    connection.execute(
+        sql.SQL("update auth.users set {token} = '' where id = %s").format(token=sql.Identifier(kind.token_type)),
+        (user["id"],),
+    )
+
+
+def _found(
+    call: Call, hashes: tuple[str, ...], kinds: tuple[Kind, ...], *, address: str | None
 ) -> tuple[DictRow, Kind]:
-    if user is None:
-        raise _expired()
-    # Read after the lock on the user's row: of many at once, the first finds the token and deletes it before
-    # the others look.
+    row = call.connection.execute(
+        "select user_id from auth.one_time_tokens where token_hash = any(%s) and token_type::text = any(%s)"
+        " and relates_to = coalesce(%s, relates_to)",
+        (list(hashes), [kind.token_type for kind in kinds], address),
+    ).fetchone()
+    user = user_by_id(call.connection, row["user_id"], lock=True) if row else None
+    kind = _matching(call, user, hashes, kinds) if user else None
+    if user is None or kind is None:
+        raise Refused(403, "otp_expired", "Email link is invalid or has expired")
+    return user, kind
+
+
+def _matching(call: Call, user: DictRow, hashes: tuple[str, ...], kinds: tuple[Kind, ...]) -> Kind | None:
+    """Read after the lock on the user's row: of many at once, the first uses the token up before the others look."""
     rows = call.connection.execute(
         "select token_type::text, token_hash from auth.one_time_tokens where user_id = %s", (user["id"],)
     ).fetchall()
     stored = {row["token_type"]: row["token_hash"] for row in rows}
     for kind in kinds:
         if _is_one_of(stored.get(kind.token_type, ""), hashes) and not _is_expired(call, user, kind):
-            forget(call.connection, user)
-            return user, kind
-    raise _expired()
+            return kind
+    return None
 
 
 def _hash(email: str, digits: str) -> str:
@@ -124,20 +164,3 @@ def _is_one_of(stored: str, hashes: tuple[str, ...]) -> bool:
 def _is_expired(call: Call, user: DictRow, kind: Kind) -> bool:
     sent_at = user[kind.sent_column]
     return sent_at is None or (user["now"] - sent_at).total_seconds() > call.platform.config.otp_expiry_seconds
-
-
-def _expired() -> Refused:
-    return Refused(403, "otp_expired", "Email link is invalid or has expired")
-
-
-def _check_frequency(call: Call, user: DictRow, kind: Kind) -> None:
-    sent_at = user[kind.sent_column]
-    if sent_at is None:
-        return
-    wait = call.platform.config.mail_interval_seconds - (user["now"] - sent_at).total_seconds()
-    if wait > 0:
-        raise Refused(
-            429,
-            "over_email_send_rate_limit",
-            f"For security purposes, you can only request this after {int(wait) + 1} seconds.",
-        )

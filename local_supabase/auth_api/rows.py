@@ -21,12 +21,20 @@ def user_by_id(connection: Connection[DictRow], user_id: UUID, *, lock: bool = F
     ).fetchone()
 
 
-def user_by_email(connection: Connection[DictRow], email: str) -> DictRow | None:
-    """Return the row of `users` with this address, in any case, plus `now`."""
+def user_by_email(connection: Connection[DictRow], email: str, *, lock: bool = False) -> DictRow | None:
+    """Return the row of `users` with this address, in any case, plus `now`; `lock` as above."""
     return connection.execute(
-        "select *, clock_timestamp() as now from auth.users where email = %s and instance_id = %s and not is_sso_user",
+        "select *, clock_timestamp() as now from auth.users where email = %s and instance_id = %s and not is_sso_user"
+        + (" for no key update" if lock else ""),
         (email.lower(), NO_INSTANCE),
     ).fetchone()
+
+
+def existing_user(connection: Connection[DictRow], user_id: UUID) -> DictRow:
+    """Return the row as this very transaction has written it."""
+    user = user_by_id(connection, user_id)
+    assert user is not None
+    return user
 
 
 def is_banned(user: DictRow) -> bool:

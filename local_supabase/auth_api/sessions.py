@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from flask import Response
 from psycopg.rows import DictRow
 
-from local_supabase.auth_api import passwords, refresh_tokens, tokens
+from local_supabase.auth_api import passwords, pkce, refresh_tokens, tokens
 from local_supabase.auth_api.call import Call
 from local_supabase.auth_api.callers import signed_in
 from local_supabase.auth_api.errors import Refused, bad_request
@@ -20,6 +20,8 @@ def grant(call: Call) -> dict[str, Any] | Refused:
             return _with_password(call)
         case "refresh_token":
             return _with_refresh_token(call)
+        case "pkce":
+            return _with_code(call)
         case _:
             raise Refused(400, "invalid_credentials", "unsupported_grant_type")
 
@@ -82,6 +84,16 @@ def _with_password(call: Call) -> dict[str, Any]:
     if user["email_confirmed_at"] is None:
         raise Refused(400, "email_not_confirmed", "Email not confirmed")
     return start(call, user["id"], method="password") | {"weak_password": _weak_password(call, password)}
+
+
+def _with_code(call: Call) -> dict[str, Any]:
+    body = call.body(auth_code=str, code_verifier=str)
+    if not body["auth_code"] or not body["code_verifier"]:
+        raise bad_request("invalid request: both auth code and code verifier should be non-empty")
+    flow = pkce.consume(call, body["auth_code"], body["code_verifier"])
+    if user_by_id(call.connection, flow["user_id"], lock=True) is None:  # deleted meanwhile: there is no foreign key
+        raise Refused(404, "flow_state_not_found", "invalid flow state, no valid flow state found")
+    return start(call, flow["user_id"], method=flow["authentication_method"])
 
 
 def _still_has_password(call: Call, user: DictRow) -> bool:
