@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     mfa_attempts_limit: int = Field(default=5, ge=1)
     mfa_attempts_window_seconds: int = Field(default=900, ge=60)
     mfa_attempts_cap: int = Field(default=60, ge=5, le=100)
+    supabase_timeout_seconds: float = Field(default=5, gt=0, le=6)  # less than the vault's lease of 7 s
     rate_limits: str = "20 per 5 minutes; 100 per hour"
     redis_url: str = "memory://"
     trusted_proxies: int = Field(default=0, ge=0)
@@ -124,6 +125,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
         """Delete what has outlived its purpose: see docs/data.md."""
         deleted = app.extensions["stepup"].gateway.call(
             "cleanup",
+            dict,
             p_session_days=settings.session_days,
             p_log_days=settings.log_days,
             p_address_days=settings.address_days,
@@ -151,7 +153,7 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
         url=settings.supabase_url.rstrip("/"),
         publishable_key=settings.supabase_publishable_key,
         secret_key=settings.supabase_secret_key.get_secret_value(),
-        http=connection_pool(),
+        http=connection_pool(settings.supabase_timeout_seconds),
     )
     vault = Vault(gateway, MultiFernet([Fernet(key.get_secret_value()) for key in settings.vault_keys]), clock)
     keys = KeySet(gateway.public_keys, clock)

@@ -1,6 +1,7 @@
 """Guessing is bounded and codes work once: an attempt is counted and granted before Supabase is asked."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from auth.gateway import Gateway
 from auth.refusals import (
@@ -45,8 +46,23 @@ def begin(gateway: Gateway, rules: Rules, *, user_id: str, factor_id: str, code_
         CodeSpent: this code was tried within the last two minutes, and perhaps accepted.
         UnknownFactor: not an authenticator app of this person.
     """
-    answer = gateway.call(
+
+    def granted(answer: Any) -> Attempt:
+        match answer.get("refused"):
+            case None:
+                return Attempt(user_id, factor_id, code_hash, grant=answer["grant"])
+            case "locked":
+                raise Locked(retry_after=answer["retry_after"])
+            case "disabled":
+                raise Disabled
+            case "spent":
+                raise CodeSpent(wait_seconds=STEP_SECONDS - int(now) % STEP_SECONDS)
+            case _:
+                raise UnknownFactor
+
+    return gateway.call(
         "mfa_begin_attempt",
+        granted,
         p_user=user_id,
         p_factor=factor_id,
         p_code_hash=code_hash,
@@ -54,23 +70,23 @@ def begin(gateway: Gateway, rules: Rules, *, user_id: str, factor_id: str, code_
         p_window_seconds=rules.window_seconds,
         p_cap=rules.cap,
     )
-    match answer.get("refused"):
-        case None:
-            return Attempt(user_id, factor_id, code_hash, answer["grant"])
-        case "locked":
-            raise Locked(retry_after=answer["retry_after"])
-        case "disabled":
-            raise Disabled
-        case "spent":
-            raise CodeSpent(wait_seconds=STEP_SECONDS - int(now) % STEP_SECONDS)
-        case _:
-            raise UnknownFactor
 
 
 def end(gateway: Gateway, rules: Rules, attempt: Attempt, outcome: str) -> Refused:
     """Settle an attempt; `outcome` is one of those of public.mfa_end_attempt. Return what to tell the person."""
-    answer = gateway.call(
+
+    def told(answer: Any) -> Refused:
+        if answer["stolen"]:
+            return Intercepted()
+        if answer["retry_after"]:
+            return Locked(retry_after=answer["retry_after"])
+        if outcome == "wrong":
+            return WrongCode(attempts_remaining=answer["attempts_remaining"])
+        return TryAgain()
+
+    return gateway.call(
         "mfa_end_attempt",
+        told,
         p_user=attempt.user_id,
         p_factor=attempt.factor_id,
         p_code_hash=attempt.code_hash,
@@ -80,10 +96,3 @@ def end(gateway: Gateway, rules: Rules, attempt: Attempt, outcome: str) -> Refus
         p_window_seconds=rules.window_seconds,
         p_cap=rules.cap,
     )
-    if answer["stolen"]:
-        return Intercepted()
-    if answer["retry_after"]:
-        return Locked(retry_after=answer["retry_after"])
-    if outcome == "wrong":
-        return WrongCode(attempts_remaining=answer["attempts_remaining"])
-    return TryAgain()

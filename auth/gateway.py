@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import httpx
 import pydantic
@@ -43,7 +43,7 @@ from auth.refusals import (
 )
 from auth.tokens import Tokens
 
-TIMEOUT_SECONDS = 5  # shorter than the vault's lease, so that its holder knows the outcome before losing it
+T = TypeVar("T")
 
 # Where the request came from that is being answered, set by app.py. Supabase Auth counts its limits and binds
 # challenges by it; without it, a whole site would share one small bucket. It decides nothing here.
@@ -92,10 +92,10 @@ class Note:
     created_at: str  # ISO 8601, UTC
 
 
-def connection_pool() -> httpx.Client:
+def connection_pool(timeout_seconds: float) -> httpx.Client:
     """Return the pool that all clients share: one TLS context and one set of connections per process."""
     return httpx.Client(
-        timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=2),
+        timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 2)),
         limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
         event_hooks={"request": [_without_key_as_bearer]},
         trust_env=False,  # a proxy named in the environment must not see tokens
@@ -128,7 +128,7 @@ class Gateway:
         self._http.get(f"{self._url}/auth/v1/health", headers=headers).raise_for_status()
 
     def _ask_database(self) -> None:
-        self.call("vault_read", p_key_hash="", p_lease_holder=None, p_margin_seconds=0)
+        self.call("vault_close", nothing, p_key_hash="")
 
     # Signing up, in and on. These need no session.
 
@@ -217,10 +217,13 @@ class Gateway:
 
     # The database.
 
-    def call(self, function: str, **arguments: Any) -> Any:
-        """Call a function of supabase/migrations that only the service role may call; return its JSON value."""
+    def call(self, function: str, into: Callable[[Any], T], /, **arguments: Any) -> T:
+        """Call a function of supabase/migrations that only the service role may call.
+
+        `into` makes a value of its JSON answer; what it cannot make one of was no answer, and Unavailable.
+        """
         with _refusing():
-            return self._client(self._secret_key).rpc(function, arguments).execute().data
+            return into(self._client(self._secret_key).rpc(function, arguments).execute().data)
 
     def notes(self, tokens: Tokens) -> list[Note]:
         with _refusing():
@@ -303,6 +306,18 @@ class _OneSession(SyncSupportedStorage):
         pass
 
 
+def nothing(answer: Any) -> None:
+    """Check the answer of a function that returns void."""
+    if answer != []:
+        raise TypeError
+
+
+def yes_or_no(answer: Any) -> bool:
+    if not isinstance(answer, bool):
+        raise TypeError
+    return answer
+
+
 def _answers(ask: Callable[[], None]) -> bool:
     try:
         with _refusing():
@@ -343,7 +358,9 @@ def _refusing() -> Iterator[None]:
     except APIError as error:
         # PostgREST's 401s: the token has expired or is not one. Everything else is our mistake or an outage.
         raise SignInRequired if error.code in ("PGRST301", "PGRST303") else Unavailable from error
-    except (AuthError, httpx.HTTPError, httpx.InvalidURL, pydantic.ValidationError, ValueError) as error:
+    except (AuthError, httpx.HTTPError, httpx.InvalidURL, pydantic.ValidationError) as error:
+        raise Unavailable from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # an answer that makes no sense
         raise Unavailable from error
 
 

@@ -12,7 +12,7 @@ from qrcode.image.svg import SvgPathImage
 
 from auth import attempts
 from auth.attempts import Attempt, Rules
-from auth.gateway import Gateway
+from auth.gateway import Gateway, nothing, yes_or_no
 from auth.refusals import Denied, EnrolmentGone, Failed, Refused, TryAgain, Unavailable, UnknownFactor, WrongCode
 from auth.tokens import Claims, KeySet, Tokens, verified
 from auth.vault import Account, Vault
@@ -37,12 +37,12 @@ class AuthenticatorApps:
         Raises:
             NameTaken, TooManyFactors
         """
-        self.gateway.call("mfa_discard_enrolments", p_user=account.user_id)
+        self.gateway.call("mfa_discard_enrolments", nothing, p_user=account.user_id)
         enrolled = self.gateway.enrol_totp(account.tokens, name)
         self.vault.begin_enrolment(account, factor_id=enrolled.factor_id, secret=enrolled.secret)
 
     def discard_enrolment(self, account: Account) -> None:
-        self.gateway.call("mfa_discard_enrolments", p_user=account.user_id)
+        self.gateway.call("mfa_discard_enrolments", nothing, p_user=account.user_id)
 
     def finish_enrolment(self, account: Account, *, factor_id: str, code: str, now: float) -> str:
         """Prove that the phone has the secret: the factor counts from here on. Return the new key of the vault.
@@ -71,7 +71,7 @@ class AuthenticatorApps:
 
         Raises UnknownFactor.
         """
-        if not self.gateway.call("mfa_remove_factor", p_user=account.user_id, p_factor=factor_id):
+        if not self.gateway.call("mfa_remove_factor", yes_or_no, p_user=account.user_id, p_factor=factor_id):
             raise UnknownFactor
 
     def _answer(self, account: Account, factor_id: str, code: str, now: float) -> str:

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from cryptography.fernet import InvalidToken, MultiFernet
 
 from auth.assurance import Factor
-from auth.gateway import Gateway
+from auth.gateway import Gateway, nothing, yes_or_no
 from auth.refusals import SignInRequired, Unavailable
 from auth.tokens import Claims, Tokens
 
@@ -75,6 +75,7 @@ class Vault:
         key = secrets.token_urlsafe(32)
         self._gateway.call(
             "vault_open",
+            uuid.UUID,
             p_key_hash=_hash(key),
             p_replaces=_hash(replaces) if replaces else None,
             p_user=claims.user_id,
@@ -86,7 +87,7 @@ class Vault:
 
     def close(self, key: str) -> None:
         """Sign out: the vault and its Supabase session end. Other devices stay signed in."""
-        self._gateway.call("vault_close", p_key_hash=_hash(key))
+        self._gateway.call("vault_close", nothing, p_key_hash=_hash(key))
 
     def read(self, key: str, *, lease: bool = False) -> Account | None:
         """Return who holds `key`, with tokens that are good for another minute, or None: nobody, any more.
@@ -122,6 +123,7 @@ class Vault:
         key = secrets.token_urlsafe(32) if renew_key else None
         stored = self._gateway.call(
             "vault_store",
+            yes_or_no,
             p_account=account.id,
             p_lease_holder=account.lease,
             p_new_key_hash=_hash(key) if key else None,
@@ -139,7 +141,7 @@ class Vault:
 
     def expire(self, user_id: str) -> None:
         """Have every browser of this person fetch new tokens at its next request."""
-        self._gateway.call("vault_expire", p_user=user_id)
+        self._gateway.call("vault_expire", nothing, p_user=user_id)
 
     @contextmanager
     def lease_of(self, account: Account) -> Iterator[None]:
@@ -148,13 +150,13 @@ class Vault:
             yield
         except BaseException:
             with suppress(Unavailable):
-                self._gateway.call("vault_release", p_account=account.id, p_lease_holder=account.lease)
+                self._gateway.call("vault_release", nothing, p_account=account.id, p_lease_holder=account.lease)
             raise
 
     def begin_enrolment(self, account: Account, *, factor_id: str, secret: str) -> None:
         """Endorse the factor that this session has begun to set up, and keep its secret until it is done."""
         endorsed = self._gateway.call(
-            "mfa_endorse_enrolment", p_account=account.id, p_factor=factor_id, p_secret=self._seal(secret)
+            "mfa_endorse_enrolment", yes_or_no, p_account=account.id, p_factor=factor_id, p_secret=self._seal(secret)
         )
         if not endorsed:
             raise Unavailable
@@ -191,16 +193,14 @@ class Vault:
             yield
 
     def _read(self, key: str, holder: str, lease: bool) -> Account | None:
-        entry = self._gateway.call(
-            "vault_read",
-            p_key_hash=_hash(key),
-            p_lease_holder=holder,
-            p_margin_seconds=None if lease else REFRESH_MARGIN_SECONDS,
-        )
-        if entry is None:
-            return None
         try:
-            return self._account(entry, holder)
+            return self._gateway.call(
+                "vault_read",
+                lambda entry: None if entry is None else self._account(entry, holder),
+                p_key_hash=_hash(key),
+                p_lease_holder=holder,
+                p_margin_seconds=None if lease else REFRESH_MARGIN_SECONDS,
+            )
         except InvalidToken:  # the key it was sealed with is no longer in VAULT_KEYS
             return None
 

@@ -5,6 +5,7 @@ from flask_wtf import FlaskForm
 from wtforms.validators import Email
 
 from auth.assurance import SENSITIVE
+from auth.gateway import nothing
 from auth.refusals import MailJustSent, Refused
 from blueprints import session
 from blueprints.forms import ButtonForm, email_field
@@ -51,7 +52,7 @@ def resend():
 @bp.post("/cancel")
 def cancel():
     who = session.require(SENSITIVE)
-    services().gateway.call("cancel_email_change", p_user=who.account.user_id)
+    services().gateway.call("cancel_email_change", nothing, p_user=who.account.user_id)
     flash(f"Nothing was changed. Your address is still {who.email}.")
     return leave_for(url_for("change_email.show"))
 

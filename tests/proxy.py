@@ -16,7 +16,9 @@ from app import Settings, create_app
 
 # lost: Supabase does what it was asked, and the line breaks before the answer. cut: the line breaks before Supabase
 # has heard of it. bad gateway: something on the way answers 502 in Supabase's place.
-Trouble = Literal["lost", "cut", "bad gateway"]
+# slow: no answer until the app has hung up. broken: Supabase's own 500. garbage: a 200 that makes no sense. half: the
+# line breaks in the middle of the answer.
+Trouble = Literal["lost", "cut", "bad gateway", "slow", "broken", "garbage", "half"]
 
 
 class Proxy:
@@ -26,6 +28,8 @@ class Proxy:
         self.requests: list[str] = []
         self._upstream = urlsplit(upstream).netloc
         self._troubles: list[tuple[str, Trouble | Callable[[], object]]] = []
+        self._lasting: tuple[str, Trouble] | None = None
+        self._over = threading.Event()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +50,17 @@ class Proxy:
         """Have trouble with the next request whose path and query hold `part_of_path`, or do something before it."""
         self._troubles.append((part_of_path, trouble))
 
+    @contextlib.contextmanager
+    def trouble(self, part_of_path: str, trouble: Trouble) -> Iterator[None]:
+        """Have trouble with every request whose path and query hold `part_of_path` while the block runs."""
+        self._lasting = part_of_path, trouble
+        self._over.clear()
+        try:
+            yield
+        finally:
+            self._lasting = None
+            self._over.set()
+
     def asked(self, part_of_path: str) -> list[str]:
         return [request for request in self.requests if part_of_path in request]
 
@@ -57,6 +72,16 @@ class Proxy:
             request.close_connection = True
         elif trouble == "bad gateway":
             _send(request, 502, {"Content-Type": "text/html"}, b"<h1>502 Bad Gateway</h1>")
+        elif trouble == "broken":
+            _send(request, 500, {"Content-Type": "application/json"}, b'{"code":500,"msg":"broken"}')
+        elif trouble == "garbage":
+            _send(request, 200, {"Content-Type": "application/json"}, b'{"nothing": ["that", "makes", "sense"')
+        elif trouble == "half":
+            _send(request, 200, {"Content-Type": "application/json"}, b'{"access_token": "', length=4000)
+            request.close_connection = True
+        elif trouble == "slow":
+            self._over.wait(10)
+            request.close_connection = True
         elif trouble == "lost":
             self._forward(request, body)
             request.close_connection = True
@@ -70,6 +95,8 @@ class Proxy:
             if found[0] in path:
                 self._troubles.remove(found)
                 return found[1]
+        if self._lasting and self._lasting[0] in path:
+            return self._lasting[1]
         return None
 
     def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -83,13 +110,15 @@ class Proxy:
             return answer.status, dict(answer.getheaders()), answer.read()
 
 
-def _send(request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes) -> None:
+def _send(
+    request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes, length: int | None = None
+) -> None:
     request.send_response(status)
     for name, text in headers.items():
         if name.lower() not in ("connection", "content-length", "transfer-encoding", "date", "server"):
             request.send_header(name, text)
     if status != 204:
-        request.send_header("Content-Length", str(len(body)))
+        request.send_header("Content-Length", str(length or len(body)))
     request.end_headers()
     request.wfile.write(body)
 
@@ -107,9 +136,9 @@ def running_proxy(upstream: str | None = None) -> Iterator[Proxy]:
         proxy.server.server_close()
 
 
-def app_behind_proxy(url: str | None = None) -> Flask:
+def app_behind_proxy(url: str | None = None, **settings: Any) -> Flask:
     """The app, reaching Supabase through the proxy at `url` or PROXY_URL. Tokens go on naming Supabase itself."""
-    app = create_app(Settings(supabase_url=url or os.environ["PROXY_URL"]))
+    app = create_app(Settings(supabase_url=url or os.environ["PROXY_URL"], **settings))
     services = app.extensions["stepup"]
     issuer = f"{os.environ['SUPABASE_URL']}/auth/v1"
     app.extensions["stepup"] = replace(services, token_issuer=issuer, apps=replace(services.apps, token_issuer=issuer))
