@@ -105,6 +105,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     app.add_template_filter(_utc, "utc")
 
     app.before_request(_redirect_to_localhost)
+    app.before_request(_refuse_what_cannot_be_stored)
     app.before_request(lambda: visitor_address.set(request.remote_addr) and None)
     app.after_request(session.send_cookie)
     app.after_request(_security_headers)
@@ -188,6 +189,12 @@ def _redirect_to_localhost() -> Response | None:
     if urlsplit(public_url).hostname == "localhost" and request.host.split(":")[0] == "127.0.0.1":
         return redirect(public_url + request.full_path.rstrip("?"), 308)
     return None
+
+
+def _refuse_what_cannot_be_stored() -> None:
+    """Postgres keeps no NUL in text, and would answer with an error that looks like an outage."""
+    if any("\x00" in text for text in request.form.values()):
+        raise Refused("That holds characters that cannot be kept.", status=400)
 
 
 def _security_headers(response: Response) -> Response:

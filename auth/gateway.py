@@ -125,7 +125,9 @@ class Gateway:
 
     def _ask_auth(self) -> None:
         headers = {"apikey": self._publishable_key}
-        self._http.get(f"{self._url}/auth/v1/health", headers=headers).raise_for_status()
+        answer = self._http.get(f"{self._url}/auth/v1/health", headers=headers).raise_for_status().json()
+        if "version" not in answer:
+            raise ValueError
 
     def _ask_database(self) -> None:
         self.call("vault_close", nothing, p_key_hash="")

@@ -1,0 +1,58 @@
+"""A person with everything set up, for tables of tests that change nothing: made once, and again if something did."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.people import Browser, Person, form
+
+
+@dataclass
+class Settled:
+    """Has an authenticator app, a note, an unfinished set-up of a second app, and a browser at aal2."""
+
+    person: Person
+    browser: Browser
+    state: dict[str, Any]
+
+
+def state_of(person: Person) -> dict[str, Any]:
+    """Everything of this person that a deed could change, or leave half-done."""
+    queries = {
+        "address": "select email, email_change from auth.users where id = %s",
+        "password": "select encrypted_password from auth.users where id = %s",
+        "factors": "select f.status, f.friendly_name, e.factor_id is not null as endorsed from auth.mfa_factors f"
+        " left join public.mfa_endorsed_factors e on e.factor_id = f.id where f.user_id = %s order by f.created_at",
+        "notes": "select body from public.notes where user_id = %s order by created_at",
+        "sessions": "select s.aal from auth.sessions s"
+        " join public.web_account_sessions a on a.session_id = s.id where s.user_id = %s",
+        "wrong codes": "select failures, since_success, locked_until from public.mfa_attempts where user_id = %s",
+    }
+    return {what: person.database.execute(query, [person.id]).fetchall() for what, query in queries.items()}
+
+
+def settle(person: Person) -> Settled:
+    browser = person.signs_in()
+    person.set_up_app(browser, "Phone")
+    note = form(browser.get("/account"), "/account")
+    note["body"] = "before"
+    note.submit()
+    person.begins_app(browser, "Tablet")
+    return Settled(person, browser, state_of(person))
+
+
+class Reused:
+    """Gives the same settled person again and again, unless the last test has changed something."""
+
+    def __init__(self, make: Callable[[], Person]) -> None:
+        self._make = make
+        self._last: Settled | None = None
+
+    def __call__(self) -> Settled:
+        if self._last is None or state_of(self._last.person) != self._last.state or not self._is_signed_in():
+            self._last = settle(self._make())
+        return self._last
+
+    def _is_signed_in(self) -> bool:
+        assert self._last
+        return self._last.browser.get("/account").status_code == 200
