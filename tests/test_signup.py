@@ -1,11 +1,10 @@
 """Signing up: an account begins when its address has been confirmed, and nobody learns who has one."""
 
-import os
 from uuid import uuid4
 
-import httpx
 import pytest
 
+from tests.mailbox import link_to, mails_to
 from tests.people import Browser, alerts, form
 
 
@@ -25,13 +24,8 @@ def sign_up(browser, email, password="correct horse battery"):
     return page.submit()
 
 
-def mails_to(address):
-    return httpx.get(f"{os.environ['MAILBOX_URL']}/messages.json", params={"to": address}).json()
-
-
 def confirmation_path(address):
-    link = next(link for mail in mails_to(address) for link in mail["links"] if "/auth/confirm" in link)
-    return link[link.index("/auth/confirm") :]
+    return link_to(address, "/auth/confirm")
 
 
 def test_the_link_in_the_mail_leads_to_the_account(browser, address):
