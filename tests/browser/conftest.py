@@ -1,0 +1,138 @@
+"""Chromium, the app on a port of its own, and a watch over what no page may do."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Route, sync_playwright
+from werkzeug.serving import make_server
+
+from app import Settings, create_app
+from tests.browser.chromium import launch_options
+from tests.browser.pages import Site
+
+RESULTS = Path(__file__).parent.parent.parent / "test-results"
+TIMEOUT_MS = 10_000
+MAILED_SITE = re.compile(r"http://localhost:5000/")  # site_url in supabase/config.toml: where mails say the app is
+
+visits = pytest.StashKey["list[Visit]"]()
+
+
+class Visit:
+    """One browser with cookies of its own, and what went wrong in it."""
+
+    def __init__(self, context: BrowserContext, site: Site) -> None:
+        self.context = context
+        self.complaints: list[str] = []
+        self._allowed = {urlsplit(address).netloc for address in (site.url, site.mailbox_url)}
+        self._allowed.add(urlsplit(site.url.replace("localhost", "127.0.0.1")).netloc)
+        context.set_default_timeout(TIMEOUT_MS)
+        context.on("request", self._watch_request)
+        context.on("console", lambda message: self._watch_console(message.text))
+        context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
+        context.route(MAILED_SITE, lambda route: _send_to(route, site))
+        context.tracing.start(snapshots=True, sources=True)
+
+    def keep(self, name: str) -> list[Path]:
+        """Write a screenshot of every page and the trace; `playwright show-trace` opens it."""
+        kept = []
+        for number, page in enumerate(self.context.pages):
+            kept.append(RESULTS / f"{name}-{number}.png")
+            page.screenshot(path=kept[-1], full_page=True)
+        kept.append(RESULTS / f"{name}.zip")
+        self.context.tracing.stop(path=kept[-1])
+        return kept
+
+    def _watch_request(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.netloc not in self._allowed and not MAILED_SITE.match(request.url):
+            self.complaints.append(f"leaves the site: {request.url}")
+
+    def _watch_console(self, text: str) -> None:
+        if "Content Security Policy" in text:
+            self.complaints.append(text)
+
+
+def _send_to(route: Route, site: Site) -> None:
+    address = urlsplit(route.request.url)
+    route.fulfill(status=302, headers={"Location": f"{site.url}{address.path}?{address.query}"})
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    launch_options()  # tries a browser with a Playwright of its own, so before this one starts
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(**launch_options())
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def chromium_with_memory(playwright: Playwright) -> Iterator[Browser]:
+    """Playwright switches the back/forward cache off; people have it."""
+    browser = playwright.chromium.launch(**launch_options(), ignore_default_args=["--disable-back-forward-cache"])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    """The app as it is served to people. Its log is in the report of a test that fails."""
+    server = make_server("localhost", 0, None, threaded=True)
+    url = f"http://localhost:{server.port}"
+    server.app = app = create_app(Settings(public_url=url, rate_limits=""))  # every browser has the same address
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield Site(url, app.extensions["stepup"].mailbox_url)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    app.extensions["stepup"].gateway.close()
+
+
+@pytest.fixture
+def open_browser(chromium: Browser, site: Site, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """Open a new browser with these options of Playwright's `new_context`; another Chromium with `chromium`."""
+    opened = request.node.stash[visits] = []
+
+    def open_browser(*, chromium: Browser = chromium, **options: Any) -> Page:
+        context = chromium.new_context(base_url=site.url, reduced_motion="reduce", **options)
+        opened.append(Visit(context, site))
+        return context.new_page()
+
+    yield open_browser
+    for visit in opened:
+        visit.context.close()
+
+
+@pytest.fixture
+def page(open_browser: Callable[..., Page]) -> Page:
+    return open_browser()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test in which a page broke the Content Security Policy, threw, or reached out of the site."""
+    result = yield
+    complaints = [complaint for visit in item.stash.get(visits, []) for complaint in visit.complaints]
+    assert not complaints
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    if report.failed and call.when == "call":
+        name = re.sub(r"\W+", "-", item.name).strip("-")
+        kept = [path for n, visit in enumerate(item.stash.get(visits, [])) for path in visit.keep(f"{name}-{n}")]
+        report.sections.append(("browser", "\n".join(str(path) for path in kept)))
+    return report
