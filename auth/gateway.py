@@ -187,9 +187,10 @@ class Gateway:
         with _refusing():
             self._person(tokens).auth.update_user({"email": email})
 
-    def mail_email_change_again(self, new_email: str) -> None:
+    def mail_email_change_again(self, email: str) -> None:
+        """Send both mails of a change once more; `email` is the address of now. Without a change, nothing is sent."""
         with _refusing():
-            self._visitor().auth.resend({"type": "email_change", "email": new_email})
+            self._visitor().auth.resend({"type": "email_change", "email": email})
 
     def end_session(self, tokens: Tokens) -> None:
         """End a session that no vault has. Those in vaults end by Vault.close()."""

@@ -41,8 +41,7 @@ def create():
 def resend():
     who = session.require(SENSITIVE)
     try:
-        if who.account.new_email:
-            services().gateway.mail_email_change_again(who.account.new_email)
+        services().gateway.mail_email_change_again(who.email)
         flash("We have sent the mails again.")
     except MailJustSent:
         flash("The mails were sent a moment ago. Please wait a minute before asking again.")

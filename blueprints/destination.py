@@ -2,7 +2,7 @@
 
 import re
 
-from flask import request, url_for
+from flask import current_app, request, url_for
 
 # A path, and nothing a browser could read as another site: //evil.test, /\evil.test, or a tab in between.
 LOCAL_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
@@ -16,7 +16,7 @@ def destination() -> str:
 
 def here() -> str:
     """Return the path to come back to. What was posted to an address that has no page resumes at the account."""
-    rule = request.url_rule
-    if rule is None or "GET" not in (rule.methods or ()):
+    adapter = current_app.create_url_adapter(request)
+    if adapter is None or not adapter.test(request.path, "GET"):
         return url_for("account.show")
     return request.full_path.rstrip("?")

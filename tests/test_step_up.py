@@ -86,6 +86,12 @@ def test_fresh_proof_leads_back_to_what_was_asked_for(alice, alice_at_aal2):
     assert alice_at_aal2.get("/settings/security").status_code == 200
 
 
+def test_a_stale_post_comes_back_to_the_page_of_its_form(alice, alice_at_aal2):
+    password = form(alice_at_aal2.get("/settings/security/password"), "/settings/security/password")
+    alice.ages_proofs(400)
+    assert password.submit().location == "/mfa/challenge?next=/settings/security/password"
+
+
 def test_without_a_second_factor_freshness_wants_the_password_again(alice):
     browser = alice.signs_in()
     alice.ages_proofs(400)
