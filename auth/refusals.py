@@ -126,6 +126,25 @@ class EnrolmentGone(Refused):
     status = 409
 
 
+class CeremonyFailed(Refused):
+    """One sentence for whatever is wrong with a passkey's response: the details would only help to forge one."""
+
+    sentence = "That passkey could not be checked. Please try again."
+
+
+class PasskeySuspect(Refused):
+    """Its counter went back though the signature is good (WebAuthn 6.1.1): two authenticators hold this key."""
+
+    sentence = "There may be a copy of this passkey, so it is not accepted any more. Use another way, and replace it."
+    status = 403
+
+
+class PasskeyExists(Refused):
+    """The credential id is known already. It may be somebody else's, which is not said."""
+
+    sentence = "This passkey cannot be added. Choose another device or security key."
+
+
 class Detour(Exception):
     """Not a refusal: the person has to go somewhere else first, and comes back."""
 
