@@ -21,6 +21,10 @@ from app import Settings, create_app
 Trouble = Literal["lost", "cut", "bad gateway", "slow", "broken", "garbage", "half"]
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 200  # of 5, the default, a burst of connections loses some
+
+
 class Proxy:
     """Forwards everything, and writes it down in `requests` as "METHOD path?query"."""
 
@@ -43,7 +47,7 @@ class Proxy:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def upset(self, part_of_path: str, trouble: Trouble | Callable[[], object]) -> None:

@@ -154,6 +154,13 @@ def test_of_fifty_attempts_with_one_code_one_is_begun(alice_with_totp):
     assert counts(alice_with_totp)["failures"] == 1
 
 
+def test_of_fifty_attempts_with_codes_of_their_own_five_are_begun(alice_with_totp):
+    begun = at_once(50, lambda nth: begin(alice_with_totp, f"code {nth}"))
+    assert sum(isinstance(attempt, Attempt) for attempt in begun) == 5
+    assert sum(isinstance(attempt, Locked) for attempt in begun) == 45
+    assert rows_of(alice_with_totp, "mfa_challenge_grants") == 5
+
+
 def test_of_fifty_browsers_with_one_right_code_one_gets_in(alice_with_totp):
     code = alice_with_totp.phones[0].code()
     pages = submitted_at_once(fifty_tabs(alice_with_totp), [code] * 50)
