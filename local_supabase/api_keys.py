@@ -9,14 +9,17 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import jwt
 from flask import Request
 
-from local_supabase.platform import Platform
+from local_supabase.platform import Keys, Platform
 
 ALGORITHM = "ES256"
+LEGACY_ALGORITHM = "HS256"
+LEGACY_ISSUED_AT = 1_700_000_000  # Unix seconds; fixed, so that the keys are the same at every start
+LEGACY_LIFETIME_SECONDS = 20 * 365 * 24 * 3600
 
 KeyRole = Literal["anon", "service_role"]
 
@@ -82,11 +85,31 @@ def key_role(platform: Platform, request: Request) -> KeyRole:
     if key is None:
         raise InvalidApiKey("No API key found in request", "No `apikey` request header was found.")
     # Compared in constant time, or the answer's delay gives the secret key away character by character.
-    if _same(key, platform.keys.secret_key):
+    if has_secret_key(platform, request):
         return "service_role"
     if _same(key, platform.keys.publishable_key):
         return "anon"
+    for role in get_args(KeyRole):
+        if platform.keys.legacy_secret and _same(key, legacy_key(platform.keys.legacy_secret, role)):
+            return cast(KeyRole, role)
     raise InvalidApiKey("Invalid API key", "Double check your Supabase publishable or secret API key.")
+
+
+def has_secret_key(platform: Platform, request: Request) -> bool:
+    """Tell whether `apikey` is the secret key itself; the legacy service_role key is not trusted as far."""
+    return _same(request.headers.get("apikey", ""), platform.keys.secret_key)
+
+
+@lru_cache(maxsize=8)
+def legacy_key(secret: str, role: KeyRole) -> str:
+    """Return the API key that older projects have for `role`: a JWT that lives for 20 years."""
+    claims = {
+        "iss": "supabase",
+        "role": role,
+        "iat": LEGACY_ISSUED_AT,
+        "exp": LEGACY_ISSUED_AT + LEGACY_LIFETIME_SECONDS,
+    }
+    return jwt.encode(claims, secret, algorithm=LEGACY_ALGORITHM)
 
 
 def bearer_token(authorization: str) -> str | None:
@@ -96,15 +119,15 @@ def bearer_token(authorization: str) -> str | None:
 
 
 def verify_access_token(platform: Platform, token: str, *, leeway_seconds: float) -> dict[str, Any]:
-    """Return the claims of a token signed by this stack's key, `role` filled in (`anon` if absent).
+    """Return the claims of a token signed by this stack, `role` filled in (`anon` if absent).
 
-    Checked: three parts, ES256 and nothing else, our `kid`, signature, `exp` (required), `nbf`, `iat`.
-    Not checked, as upstream: `aud`, `iss`, and whether the session still exists.
+    Checked: three parts, ES256 with our `kid` (or HS256 with the legacy secret, if there is one), signature,
+    `exp` (required), `nbf`, `iat`. Not checked, as upstream: `aud`, `iss`, and whether the session still exists.
 
     Raises:
         UnreadableToken, RejectedClaims
     """
-    claims = _signed_claims(platform.keys.signing_key, token)
+    claims = _signed_claims(platform.keys, token)
     _check_times(claims, now=platform.clock(), leeway_seconds=leeway_seconds)
     role = claims.setdefault("role", "anon")
     if not isinstance(role, str):
@@ -116,7 +139,7 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def _signed_claims(signing_key: Mapping[str, Any], token: str) -> dict[str, Any]:
+def _signed_claims(keys: Keys, token: str) -> dict[str, Any]:
     if not token:
         raise UnreadableToken("Empty JWT is sent in Authorization header")
     parts = token.count(".") + 1
@@ -124,16 +147,11 @@ def _signed_claims(signing_key: Mapping[str, Any], token: str) -> dict[str, Any]
         raise UnreadableToken(f"Expected 3 parts in JWT; got {parts}")
     try:
         header = jwt.get_unverified_header(token)
-        # The algorithm is pinned here, never taken from the token: `none`, or HS256 keyed with our public
-        # key, would be a forgery.
-        if header.get("alg") != ALGORITHM:
-            raise UnreadableToken("Wrong or unsupported encoding algorithm")
-        if header.get("kid") != signing_key["kid"]:
-            raise UnreadableToken("No suitable key or wrong key type")
+        algorithm, key = _key_for(keys, header)
         claims: dict[str, Any] = jwt.decode(
             token,
-            _public_key(signing_key["x"], signing_key["y"]),
-            algorithms=[ALGORITHM],
+            key,
+            algorithms=[algorithm],
             # PyJWT would ask the machine's clock; _check_times asks the stack's.
             options={
                 "verify_aud": False,
@@ -148,6 +166,20 @@ def _signed_claims(signing_key: Mapping[str, Any], token: str) -> dict[str, Any]
     except (jwt.InvalidTokenError, RecursionError) as error:  # deep nesting overflows the JSON parser
         raise UnreadableToken("JWT cryptographic operation failed") from error
     return claims
+
+
+def _key_for(keys: Keys, header: Mapping[str, Any]) -> tuple[str, jwt.PyJWK | str]:
+    """Return algorithm and key as a pair, never one from here and one from the token.
+
+    `none`, or HS256 keyed with our public key, would be a forgery.
+    """
+    if header.get("alg") == LEGACY_ALGORITHM and keys.legacy_secret:
+        return LEGACY_ALGORITHM, keys.legacy_secret
+    if header.get("alg") != ALGORITHM:
+        raise UnreadableToken("Wrong or unsupported encoding algorithm")
+    if header.get("kid") != keys.signing_key["kid"]:
+        raise UnreadableToken("No suitable key or wrong key type")
+    return ALGORITHM, _public_key(keys.signing_key["x"], keys.signing_key["y"])
 
 
 @lru_cache(maxsize=8)

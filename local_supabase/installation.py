@@ -30,14 +30,16 @@ class Installation:
 def load_or_create(state: Path) -> Installation:
     """Read `state`/keys.json, or make it: a new key at each start would sign everybody out."""
     kept = state / "keys.json"
-    if not kept.exists():
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    wanted = _new_secrets()
+    if not wanted.keys() <= found.keys():  # new, or from before there was one of them
+        found = wanted | found
         unfinished = kept.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
         with open(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=0o600), "w") as writer:
-            json.dump(_new_secrets(), writer, indent=2)
+            json.dump(found, writer, indent=2)
         unfinished.rename(kept)
-    found = json.loads(kept.read_text())
-    keys = Keys(found["publishable_key"], found["secret_key"], found["signing_key"])
+    keys = Keys(found["publishable_key"], found["secret_key"], found["signing_key"], found["legacy_secret"])
     return Installation(keys, found["app_secret_key"], found["vault_keys"], found["demo_password"])
 
 
@@ -47,6 +49,7 @@ def _new_secrets() -> dict[str, Any]:
         "publishable_key": f"sb_publishable_{secrets.token_urlsafe(16)}_{secrets.token_urlsafe(6)}",
         "secret_key": f"sb_secret_{secrets.token_urlsafe(16)}_{secrets.token_urlsafe(6)}",
         "signing_key": _new_signing_key(),
+        "legacy_secret": secrets.token_urlsafe(32),
         "app_secret_key": secrets.token_urlsafe(32),
         "vault_keys": Fernet.generate_key().decode(),
         "demo_password": "-".join(secrets.token_hex(2) for _ in range(3)),

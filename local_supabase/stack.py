@@ -21,6 +21,7 @@ from waitress import wasyncore
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from local_supabase import auth_api, config, database, installation, mailbox, postgres, rest_api
+from local_supabase.api_keys import KeyRole, legacy_key
 from local_supabase.auth_api.users import create_user
 from local_supabase.installation import DEMO_EMAIL, Installation
 from local_supabase.platform import Config, Platform
@@ -31,6 +32,7 @@ PORT = 54321  # the Supabase CLI's own
 STATE = config.PROJECT / ".local"
 MAX_BODY_BYTES = 1024 * 1024  # as Supabase Auth
 THREADS = 40
+LEGACY_NAMES: dict[str, KeyRole] = {"SUPABASE_ANON_KEY": "anon", "SUPABASE_SERVICE_ROLE_KEY": "service_role"}
 LOCK_SECONDS = 2  # after a `kill -9` of the launcher, Postgres is gone sooner than this
 
 logger = logging.getLogger("local_supabase")
@@ -52,11 +54,13 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """What the app and the tests are given as environment variables."""
+        keys = self.installation.keys
         demo = {"DEMO_EMAIL": DEMO_EMAIL, "DEMO_PASSWORD": self.installation.demo_password}
         return {
             "SUPABASE_URL": self.url,
-            "SUPABASE_PUBLISHABLE_KEY": self.installation.keys.publishable_key,
-            "SUPABASE_SECRET_KEY": self.installation.keys.secret_key,
+            "SUPABASE_PUBLISHABLE_KEY": keys.publishable_key,
+            "SUPABASE_SECRET_KEY": keys.secret_key,
+            **{name: legacy_key(keys.legacy_secret, role) for name, role in LEGACY_NAMES.items() if keys.legacy_secret},
             "DATABASE_URL": self.database_url,
             "MAILBOX_URL": self.mailbox_url,
             **(demo if self.has_demo_account else {}),

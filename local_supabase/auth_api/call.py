@@ -1,5 +1,7 @@
 """What a handler is given: the platform, the request, and the connection whose transaction the request is."""
 
+import contextlib
+import ipaddress
 import json
 import math
 from dataclasses import dataclass
@@ -11,7 +13,9 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from local_supabase import api_keys
 from local_supabase.auth_api.errors import Refused
+from local_supabase.auth_api.limits import Limit, Limiter
 from local_supabase.platform import Platform
 
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -25,11 +29,12 @@ class Call:
     platform: Platform
     request: Request
     connection: Connection[DictRow]
+    limiter: Limiter
+    ip: str  # whom the request counts for: limits, challenges, sessions, audit
 
-    @property
-    def ip(self) -> str:
-        """The peer's address. X-Forwarded-For is not believed: anyone can write it (contract 10.2)."""
-        return self.request.remote_addr or "0.0.0.0"
+    def limit(self, limit: Limit) -> None:
+        """Raise 429 over_request_rate_limit if this address has asked too often."""
+        self.limiter.check(limit, self.ip)
 
     @property
     def user_agent(self) -> str:
@@ -63,6 +68,20 @@ class Call:
         if not _storable(parsed):
             raise _bad_json("Request body holds a value that cannot be stored")
         return parsed
+
+
+def address_of(platform: Platform, request: Request) -> str:
+    """Return the peer's address or, from a caller with the secret key, the one it was forwarded for.
+
+    X-Forwarded-For is not believed, and Sb-Forwarded-For not from anybody else: who can choose an address
+    escapes the limits and the binding of a challenge to its address (contract 10.2).
+    """
+    forwarded = request.headers.get("Sb-Forwarded-For", "").partition(",")[0].strip()
+    if forwarded and platform.config.sb_forwarded_for and api_keys.has_secret_key(platform, request):
+        with contextlib.suppress(ValueError):
+            if "%" not in forwarded:  # a zone, which Postgres does not know
+                return str(ipaddress.ip_address(forwarded))
+    return request.remote_addr or "0.0.0.0"
 
 
 def as_uuid(text: Any) -> UUID | None:

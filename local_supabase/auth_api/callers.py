@@ -1,12 +1,14 @@
 """Who may call: a signed-in person with a living session, or a token whose role is an admin's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg.rows import DictRow
 
 from local_supabase import api_keys
-from local_supabase.auth_api.call import Call, as_uuid
+from local_supabase.auth_api import session_limits
+from local_supabase.auth_api.call import NO_INSTANCE, Call, as_uuid
 from local_supabase.auth_api.errors import Refused
 from local_supabase.auth_api.rows import is_banned, user_by_id
 
@@ -48,8 +50,8 @@ def signed_in(call: Call, *, lock: bool = False) -> SignedIn:
     return SignedIn(user, session, claims)
 
 
-def require_admin(call: Call) -> None:
-    """Let only tokens of an admin role pass; the secret API key is one.
+def require_admin(call: Call) -> Mapping[str, Any]:
+    """Let only tokens of an admin role pass; the secret API key is one. Return who it is, for the audit log.
 
     Raises:
         Refused: 401 no_authorization, 403 bad_jwt, 403 not_admin, 403 session_not_found or session_expired
@@ -59,9 +61,11 @@ def require_admin(call: Call) -> None:
     if claims.get("role") not in ADMIN_ROLES:
         raise Refused(403, "not_admin", "User not allowed")
     if claims.get("session_id"):
-        session = signed_in(call).session
-        if session and session["not_after"] and session["not_after"] <= _now(call):
+        caller = signed_in(call)
+        if caller.session and session_limits.is_over(call, caller.session, now=caller.user["now"]):
             raise Refused(403, "session_expired", "Session has expired")
+    role = claims["role"]
+    return {"id": NO_INSTANCE, "email": role, "phone": "", "is_sso_user": False, "raw_user_meta_data": None}
 
 
 def _claims(call: Call) -> dict[str, Any]:
@@ -95,9 +99,3 @@ def _session(call: Call, user: DictRow, session_id: Any) -> DictRow | None:
 
 def _bad_jwt(message: str) -> Refused:
     return Refused(403, "bad_jwt", message)
-
-
-def _now(call: Call) -> Any:
-    row = call.connection.execute("select clock_timestamp() as now").fetchone()
-    assert row is not None
-    return row["now"]

@@ -1,7 +1,6 @@
 """Changing one's address: begun by PUT /user, finished when the new address, and in secure mode the old one, agrees."""
 
 from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
 
 from local_supabase.auth_api import mails, one_time_tokens, pkce, users
 from local_supabase.auth_api.call import Call
@@ -59,18 +58,11 @@ def finish(call: Call, user: DictRow) -> None:
         Refused: 422 email_exists if somebody has taken the address meanwhile.
     """
     new_email = user["email_change"]
-    users.claim_address(call.connection, new_email)
+    users.claim_address(call.connection, new_email, user_id=user["id"])
     one_time_tokens.forget(call.connection, user)
+    users.set_address(call.connection, user, new_email, verified=True)
     call.connection.execute(
-        "update auth.users set email = %s, email_change = '', email_change_confirm_status = 0,"
-        " email_confirmed_at = coalesce(email_confirmed_at, now()), updated_at = now() where id = %s",
-        (new_email, user["id"]),
+        "update auth.users set email_change = '', email_change_confirm_status = 0 where id = %s", (user["id"],)
     )
-    verified = {"email": new_email, "email_verified": True}
-    changed = call.connection.execute(
-        "update auth.identities set identity_data = identity_data || %s, updated_at = now()"
-        " where user_id = %s and provider = 'email'",
-        (Jsonb(verified), user["id"]),
-    )
-    if changed.rowcount == 0:
-        users.insert_identity(call.connection, user["id"], {"sub": str(user["id"]), **verified})
+    if user["email_confirmed_at"] is None:
+        users.confirm(call.connection, user)

@@ -9,7 +9,7 @@ import pyotp
 import qrcode
 from psycopg.rows import DictRow
 
-from local_supabase.auth_api import refresh_tokens, tokens
+from local_supabase.auth_api import audit, hooks, limits, refresh_tokens, sessions, tokens
 from local_supabase.auth_api.call import Call, as_uuid
 from local_supabase.auth_api.callers import SignedIn, signed_in
 from local_supabase.auth_api.errors import Refused, bad_request, unexpected
@@ -45,6 +45,7 @@ def enroll(call: Call) -> dict[str, Any]:
         " values (%s, %s, %s, 'totp', 'unverified', %s, clock_timestamp(), clock_timestamp())",
         (factor_id, caller.user["id"], name, secret),
     )
+    audit.write(call, caller.user, "factor_in_progress", factor_id=factor_id)
     issuer = body["issuer"] or urlsplit(call.platform.config.site_url).netloc
     uri = _otpauth_uri(issuer=issuer, account=caller.user["email"], secret=secret)
     return {
@@ -57,7 +58,9 @@ def enroll(call: Call) -> dict[str, Any]:
 
 def challenge(call: Call, factor_id: str) -> dict[str, Any]:
     """POST /factors/{id}/challenge: opens 300 s in which codes may be tried, from this address."""
-    factor = _factor(call, _owner(call), factor_id)
+    caller = _owner(call)
+    factor = owned(call, caller.user, factor_id)
+    call.limit(limits.FACTOR_CHALLENGE)
     if factor["factor_type"] != "totp" or not call.platform.config.totp_verify_enabled:
         raise _verify_disabled(factor["factor_type"], "verify")
     made = call.connection.execute(
@@ -70,13 +73,15 @@ def challenge(call: Call, factor_id: str) -> dict[str, Any]:
         "update auth.mfa_factors set last_challenged_at = clock_timestamp() where id = %s", (factor["id"],)
     )
     assert made is not None
+    audit.write(call, caller.user, "challenge_created", factor_id=factor["id"], factor_status=factor["status"])
     return {"id": str(made["id"]), "type": "totp", "expires_at": made["expires_at"]}
 
 
 def verify(call: Call, factor_id: str) -> dict[str, Any] | Refused:
     """POST /factors/{id}/verify: the right code makes the caller's session aal2 and ends every other aal1 one."""
     caller = _owner(call)
-    factor = _factor(call, caller, factor_id)
+    factor = owned(call, caller.user, factor_id)
+    call.limit(limits.FACTOR_VERIFY)
     body = call.body(challenge_id=str, code=str)
     challenge_id = as_uuid(body["challenge_id"])
     if challenge_id is None:
@@ -86,33 +91,78 @@ def verify(call: Call, factor_id: str) -> dict[str, Any] | Refused:
     if factor["factor_type"] != "totp" or not call.platform.config.totp_verify_enabled:
         # [quirk] upstream names the other switch for webauthn
         raise _verify_disabled(factor["factor_type"], "enroll" if factor["factor_type"] == "webauthn" else "verify")
-    session = _session(caller)
+    _session(caller)
     refusal = _challenge_refusal(call, challenge_id, factor)
     if refusal is not None:
         return refusal
-    if not _is_right_code(factor["secret"], body["code"], now=int(call.platform.clock())):
+    is_right = _is_right_code(factor["secret"], body["code"], now=int(call.platform.clock()))
+    verdict = hooks.ask_mfa_attempt(call, caller.user["id"], factor["id"], factor["factor_type"], is_right=is_right)
+    if verdict.is_reject:
+        sessions.end_others(call, caller.user["id"], keep=None)
+        # Returned, not raised: the sessions stay ended.
+        return Refused(403, "mfa_verification_rejected", verdict.message)
+    if not is_right:
         raise Refused(422, "mfa_verification_failed", "Invalid TOTP code entered")
-    return _step_up(call, caller, session=session, factor=factor, challenge_id=challenge_id)
+    # Looked at again: the hook's own transaction has let go of the lock, and the challenge works once.
+    caller = _owner(call)
+    factor = owned(call, caller.user, factor_id)
+    refusal = _challenge_refusal(call, challenge_id, factor)
+    if refusal is not None:
+        return refusal
+    return _step_up(call, caller, factor=factor, challenge_id=challenge_id)
 
 
 def unenroll(call: Call, factor_id: str) -> dict[str, Any]:
     """DELETE /factors/{id}: sessions that stepped up with it fall back to aal1, none is ended."""
     caller = _owner(call)
-    factor = _factor(call, caller, factor_id)
-    _session(caller)
+    factor = owned(call, caller.user, factor_id)
+    session = _session(caller)
     if factor["status"] == "verified" and caller.needs_second_factor():
         raise Refused(422, "insufficient_aal", "AAL2 required to unenroll verified factor")
+    remove(call, factor)
+    traits = {"factor_id": factor["id"], "factor_status": factor["status"], "session_id": session["id"]}
+    audit.write(call, caller.user, "factor_unenrolled", **traits)
+    return {"id": str(factor["id"])}
+
+
+def remove(call: Call, factor: DictRow) -> None:
+    """Delete the factor, and what it has proven in the sessions that used it last."""
     call.connection.execute("delete from auth.mfa_factors where id = %s", (factor["id"],))
     call.connection.execute(
         "delete from auth.mfa_amr_claims where authentication_method = %s and session_id in"
         " (select id from auth.sessions where user_id = %s and factor_id = %s)",
-        (_PROOFS[factor["factor_type"]], caller.user["id"], factor["id"]),
+        (_PROOFS[factor["factor_type"]], factor["user_id"], factor["id"]),
     )
     call.connection.execute(
         "update auth.sessions set aal = 'aal1', factor_id = null where user_id = %s and factor_id = %s",
-        (caller.user["id"], factor["id"]),
+        (factor["user_id"], factor["id"]),
     )
-    return {"id": str(factor["id"])}
+
+
+def owned(call: Call, user: DictRow, factor_id: str) -> DictRow:
+    """Return the user's factor.
+
+    Raises:
+        Refused: 404 validation_failed, 404 mfa_factor_not_found; another person's reads the same.
+    """
+    parsed = as_uuid(factor_id)
+    if parsed is None:
+        raise Refused(404, "validation_failed", "factor_id must be an UUID")
+    factor = call.connection.execute(
+        "select * from auth.mfa_factors where id = %s and user_id = %s", (parsed, user["id"])
+    ).fetchone()
+    if factor is None:
+        raise Refused(404, "mfa_factor_not_found", f"Factor with ID {factor_id!r} not found")
+    return factor
+
+
+def has_name(call: Call, user: DictRow, name: str, *, besides: UUID) -> bool:
+    """Tell whether a factor of the user other than `besides` is called `name`."""
+    found = call.connection.execute(
+        "select from auth.mfa_factors where user_id = %s and friendly_name = %s and id <> %s",
+        (user["id"], name, besides),
+    )
+    return found.fetchone() is not None
 
 
 def _owner(call: Call) -> SignedIn:
@@ -127,18 +177,6 @@ def _session(caller: SignedIn) -> DictRow:
     if caller.session is None:
         raise unexpected("A valid session and a registered user are required")
     return caller.session
-
-
-def _factor(call: Call, caller: SignedIn, factor_id: str) -> DictRow:
-    parsed = as_uuid(factor_id)
-    if parsed is None:
-        raise Refused(404, "validation_failed", "factor_id must be an UUID")
-    factor = call.connection.execute(
-        "select * from auth.mfa_factors where id = %s and user_id = %s", (parsed, caller.user["id"])
-    ).fetchone()
-    if factor is None:  # another person's reads the same
-        raise Refused(404, "mfa_factor_not_found", f"Factor with ID {factor_id!r} not found")
-    return factor
 
 
 def _verify_disabled(type_: str, switch: str) -> Refused:
@@ -192,13 +230,14 @@ def _svg(text: str) -> str:
 
 def _challenge_refusal(call: Call, challenge_id: UUID, factor: DictRow) -> Refused | None:
     row = call.connection.execute(
-        "select *, host(ip_address) as ip, extract(epoch from clock_timestamp() - created_at) > %s as is_expired"
+        "select verified_at, ip_address <> %s::inet as is_from_elsewhere,"
+        " extract(epoch from clock_timestamp() - created_at) > %s as is_expired"
         " from auth.mfa_challenges where id = %s and factor_id = %s",
-        (CHALLENGE_LIFETIME_SECONDS, challenge_id, factor["id"]),
+        (call.ip, CHALLENGE_LIFETIME_SECONDS, challenge_id, factor["id"]),
     ).fetchone()
     if row is None:
         return Refused(422, "mfa_factor_not_found", "MFA factor with the provided challenge ID not found")
-    if row["verified_at"] is not None or row["ip"] != call.ip:
+    if row["verified_at"] is not None or row["is_from_elsewhere"]:
         return Refused(422, "mfa_ip_address_mismatch", "Challenge and verify IP addresses mismatch.")
     if row["is_expired"]:
         call.connection.execute("delete from auth.mfa_challenges where id = %s", (challenge_id,))
@@ -217,9 +256,11 @@ def _is_right_code(secret: str, code: str, *, now: int) -> bool:
     return any([hmac.compare_digest(totp.at(now, counter_offset=step).encode(), given) for step in DRIFT_STEPS])
 
 
-def _step_up(call: Call, caller: SignedIn, *, session: DictRow, factor: DictRow, challenge_id: UUID) -> dict[str, Any]:
+def _step_up(call: Call, caller: SignedIn, *, factor: DictRow, challenge_id: UUID) -> dict[str, Any]:
     """The effects of a right code, in the order of contract 4.3."""
-    connection, user_id, session_id = call.connection, caller.user["id"], session["id"]
+    connection, user_id, session_id = call.connection, caller.user["id"], _session(caller)["id"]
+    traits = {"factor_id": factor["id"], "challenge_id": challenge_id, "factor_type": factor["factor_type"]}
+    audit.write(call, caller.user, "verification_attempted", **traits)
     connection.execute("update auth.mfa_challenges set verified_at = now() where id = %s", (challenge_id,))
     if factor["status"] != "verified":
         connection.execute(
@@ -227,11 +268,12 @@ def _step_up(call: Call, caller: SignedIn, *, session: DictRow, factor: DictRow,
         )
     method = _PROOFS[factor["factor_type"]]
     tokens.add_proof(connection, session_id, method)
-    connection.execute("select from auth.sessions where id = %s for no key update", (session_id,))  # as refresh does
-    live = refresh_tokens.current(connection, session_id)
-    if live is None:  # the session's family was revoked for reuse: there is nothing to upgrade
-        raise Refused(400, "refresh_token_already_used", "Invalid Refresh Token: Already Used")
-    refresh_token = refresh_tokens.swapped(connection, user_id=user_id, session_id=session_id, token=live["token"])
+    # Locked as a refresh does, and read after that.
+    session = connection.execute(
+        "select * from auth.sessions where id = %s for no key update", (session_id,)
+    ).fetchone()
+    assert session is not None  # only the holder of the user's row deletes it, which is us
+    refresh_token = refresh_tokens.after_step_up(call, caller.user, session)
     connection.execute(
         "update auth.sessions set aal = 'aal2', factor_id = %s, updated_at = now() where id = %s",
         (factor["id"], session_id),

@@ -1,7 +1,8 @@
-"""Customize access token: a function in the database that rewrites the claims of every token."""
+"""Hooks: functions in the database that Supabase Auth asks before it goes on."""
 
 import re
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -39,6 +40,15 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
 }
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What a hook says about an attempt."""
+
+    is_reject: bool = False
+    message: str = ""
+    ends_sessions: bool = False
+
+
 def customized(call: Call, *, user_id: UUID, method: str, claims: dict[str, Any]) -> dict[str, Any]:
     """Return the claims to sign: the hook's, which replace `claims` whole, or `claims` without a hook.
 
@@ -52,38 +62,89 @@ def customized(call: Call, *, user_id: UUID, method: str, claims: dict[str, Any]
     uri = call.platform.config.access_token_hook
     if uri is None:
         return claims
-    answer = _called(
+    answer = _answer(
         call,
         uri,
-        {
-            "metadata": {
-                "uuid": str(uuid.uuid4()),
-                "time": datetime.now(UTC).isoformat(),
-                "name": "customize-access-token",
-                "ip_address": call.ip,
-            },
-            "user_id": str(user_id),
-            "authentication_method": method,
-            "claims": claims,
-        },
+        "customize-access-token",
+        {"user_id": str(user_id), "authentication_method": method, "claims": claims},
     )
-    if not isinstance(answer, dict):
-        raise _failed(uri)
-    _raise_error_object(answer.get("error"))
-    replaced = answer.get("claims")
+    _raise_error_object(answer)
+    replaced = answer.get("claims") if isinstance(answer, dict) else None
     if not isinstance(replaced, dict) or not _is_claim_set(replaced):
         raise _failed(uri)
     return replaced
 
 
-def _called(call: Call, uri: str, event: dict[str, Any]) -> Any:
-    name = _URI.fullmatch(uri)
-    if name is None:
+def ask_password_attempt(call: Call, user_id: UUID, *, is_right: bool) -> Verdict:
+    """Ask the hook about a password that was just compared.
+
+    In a transaction of its own, so that it can count failures: what the caller has done so far is committed,
+    and the locks it holds are released.
+
+    Raises:
+        Refused: as customized().
+    """
+    uri = call.platform.config.password_attempt_hook
+    if uri is None:
+        return Verdict()
+    return _verdict(
+        _answer_apart(call, uri, "password-verification", {"user_id": str(user_id), "valid": is_right}),
+        default="Further password verification attempts will be rejected.",
+    )
+
+
+def ask_mfa_attempt(call: Call, user_id: UUID, factor_id: UUID, factor_type: str, *, is_right: bool) -> Verdict:
+    """Ask the hook about a code that was just compared; in a transaction of its own, as for passwords."""
+    uri = call.platform.config.mfa_attempt_hook
+    if uri is None:
+        return Verdict()
+    event = {
+        "user_id": str(user_id),
+        "factor_id": str(factor_id),
+        "factor_type": factor_type,
+        "valid": is_right,
+    }
+    return _verdict(
+        _answer_apart(call, uri, "mfa-verification", event),
+        default="Further MFA verification attempts will be rejected.",
+    )
+
+
+def _verdict(answer: dict[str, Any] | None, *, default: str) -> Verdict:
+    if answer is None or answer.get("decision") != "reject":  # null is no opinion
+        return Verdict()
+    message = answer.get("message")
+    return Verdict(
+        is_reject=True,
+        message=message if isinstance(message, str) and message else default,
+        ends_sessions=answer.get("should_logout_user") is True,
+    )
+
+
+def _answer_apart(call: Call, uri: str, name: str, event: dict[str, Any]) -> dict[str, Any] | None:
+    call.connection.commit()
+    answer = _answer(call, uri, name, event)
+    call.connection.commit()
+    if not isinstance(answer, dict | None):
         raise _failed(uri)
-    select = sql.SQL("select {}(%s::jsonb) as answer").format(sql.Identifier(*name.groups()))
+    _raise_error_object(answer)
+    return answer
+
+
+def _answer(call: Call, uri: str, name: str, event: dict[str, Any]) -> Any:
+    function = _URI.fullmatch(uri)
+    if function is None:
+        raise _failed(uri)
+    metadata = {
+        "uuid": str(uuid.uuid4()),
+        "time": datetime.now(UTC).isoformat(),
+        "name": name,
+        "ip_address": call.ip,
+    }
+    select = sql.SQL("select {}(%s::jsonb) as answer").format(sql.Identifier(*function.groups()))
     try:
         call.connection.execute(f"set local statement_timeout = {TIMEOUT_MILLISECONDS}")
-        row = call.connection.execute(select, (Jsonb(event),)).fetchone()
+        row = call.connection.execute(select, (Jsonb({"metadata": metadata, **event}),)).fetchone()
         call.connection.execute("set local statement_timeout to default")
     except psycopg.Error as error:
         if call.connection.closed:
@@ -92,7 +153,8 @@ def _called(call: Call, uri: str, event: dict[str, Any]) -> Any:
     return row["answer"] if row else None
 
 
-def _raise_error_object(error: Any) -> None:
+def _raise_error_object(answer: Any) -> None:
+    error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict) or not isinstance(error.get("message"), str) or not error["message"]:
         return
     status = error.get("http_code")

@@ -6,9 +6,19 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from flask import Response
 from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
 
-from local_supabase.auth_api import email_change, emails, one_time_tokens, passwords, pkce, redirects, sessions
+from local_supabase.auth_api import (
+    audit,
+    email_change,
+    emails,
+    limits,
+    one_time_tokens,
+    passwords,
+    pkce,
+    redirects,
+    sessions,
+    users,
+)
 from local_supabase.auth_api.call import Call
 from local_supabase.auth_api.errors import Refused, bad_request
 from local_supabase.auth_api.one_time_tokens import CONFIRMATION, RECOVERY, Kind
@@ -40,6 +50,7 @@ def verify(call: Call) -> dict[str, Any]:
 
     The first of the two confirmations of a new address is answered with `{"msg", "code": "200"}`.
     """
+    call.limit(limits.VERIFY)
     body = call.body(type=str, token=str, token_hash=str, email=str, phone=str, redirect_to=str)
     if not body["type"]:
         raise bad_request("Verify requires a verification type")
@@ -61,6 +72,7 @@ def follow(call: Call) -> Response:
 
     The link of a PKCE flow leads there with a `code` in the query instead, worthless without its verifier.
     """
+    call.limit(limits.VERIFY)
     query = call.request.args
     token, type_ = query.get("token"), query.get("type")
     if not token or not type_:
@@ -116,11 +128,16 @@ def _verified(call: Call, user: DictRow, kind: Kind) -> DictRow | None:
         if email_change.is_half(call, user):
             email_change.confirm_half(call, user, kind)
             return None
+        audit.write(call, user, "user_modified")
         email_change.finish(call, user)
         return user
     one_time_tokens.forget(call.connection, user)
     if kind is CONFIRMATION or user["email_confirmed_at"] is None:
-        _confirm(call, user)
+        audit.write(call, user, "user_signedup", provider="email")
+        users.confirm(call.connection, user)
+        users.verify_identity(call.connection, user)
+    else:
+        audit.write(call, user, "login")
     if kind is CONFIRMATION and user["invited_at"] and not user["encrypted_password"]:
         # As upstream: the invited person has a password nobody knows until they set one.
         call.connection.execute(
@@ -128,17 +145,3 @@ def _verified(call: Call, user: DictRow, kind: Kind) -> DictRow | None:
             (passwords.hashed(secrets.token_urlsafe(32)), user["id"]),
         )
     return user
-
-
-def _confirm(call: Call, user: DictRow) -> None:
-    verified = Jsonb({"email_verified": True})
-    call.connection.execute(
-        "update auth.users set email_confirmed_at = coalesce(email_confirmed_at, now()), updated_at = now(),"
-        " raw_user_meta_data = coalesce(raw_user_meta_data, '{}') || %s where id = %s",
-        (verified, user["id"]),
-    )
-    call.connection.execute(
-        "update auth.identities set identity_data = identity_data || %s, updated_at = now()"
-        " where user_id = %s and provider = 'email' and email = %s",
-        (verified, user["id"], user["email"]),
-    )

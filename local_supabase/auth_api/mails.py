@@ -55,8 +55,10 @@ def send(call: Call, user: DictRow, mail: Mail, made: Made, *, to: str | None = 
     Written in the caller's transaction: a request that fails sends nothing.
 
     Raises:
+        Refused: 429 over_email_send_rate_limit if the server has sent too many this hour.
         KeyError: the template names a variable there is none of.
     """
+    call.limiter.check_mail()
     to = to or user["email"]
     redirect_to = redirects.target(call.platform.config, call.request)
     variables = {

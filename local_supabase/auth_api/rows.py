@@ -6,10 +6,14 @@ person at the same time wait for each other instead of deadlocking over the sess
 
 from uuid import UUID
 
+import psycopg
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from local_supabase.auth_api.call import NO_INSTANCE
+from local_supabase.auth_api.call import NO_INSTANCE, Call
+from local_supabase.auth_api.errors import Refused
+
+_LOCK_TIMEOUT = "5s"
 
 
 def user_by_id(connection: Connection[DictRow], user_id: UUID, *, lock: bool = False) -> DictRow | None:
@@ -35,6 +39,22 @@ def existing_user(connection: Connection[DictRow], user_id: UUID) -> DictRow:
     user = user_by_id(connection, user_id)
     assert user is not None
     return user
+
+
+def lock_session(call: Call, *, user_id: UUID, session_id: UUID) -> None:
+    """Hold the session's row until the end, and where there may be only one session the user's before it.
+
+    Raises:
+        Refused: 409 conflict if another request holds it for 5 s.
+    """
+    try:
+        call.connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
+        if call.platform.config.single_session:
+            user_by_id(call.connection, user_id, lock=True)
+        call.connection.execute("select from auth.sessions where id = %s for no key update", (session_id,))
+        call.connection.execute("set local lock_timeout to default")
+    except psycopg.errors.LockNotAvailable as error:
+        raise Refused(409, "conflict", "Too many concurrent token refresh requests on the same session") from error
 
 
 def is_banned(user: DictRow) -> bool:

@@ -6,7 +6,17 @@ from uuid import UUID, uuid4
 from flask import Response
 from psycopg.rows import DictRow
 
-from local_supabase.auth_api import passwords, pkce, refresh_tokens, tokens
+from local_supabase.auth_api import (
+    absent,
+    audit,
+    hooks,
+    limits,
+    passwords,
+    pkce,
+    refresh_tokens,
+    session_limits,
+    tokens,
+)
 from local_supabase.auth_api.call import Call
 from local_supabase.auth_api.callers import signed_in
 from local_supabase.auth_api.errors import Refused, bad_request
@@ -17,11 +27,19 @@ def grant(call: Call) -> dict[str, Any] | Refused:
     """POST /token: dispatched by the query's `grant_type`."""
     match call.request.args.get("grant_type"):
         case "password":
+            call.limit(limits.TOKEN)
             return _with_password(call)
         case "refresh_token":
+            call.limit(limits.TOKEN)
             return _with_refresh_token(call)
         case "pkce":
+            call.limit(limits.TOKEN)
             return _with_code(call)
+        case "id_token":
+            call.limit(limits.TOKEN)
+            return absent.id_token(call)
+        case "web3":
+            return absent.web3(call)
         case _:
             raise Refused(400, "invalid_credentials", "unsupported_grant_type")
 
@@ -32,6 +50,7 @@ def logout(call: Call) -> Response:
     scope = call.request.args.get("scope") or "global"
     if scope not in ("global", "local", "others"):
         raise bad_request(f"Unsupported logout scope {scope!r}")
+    audit.write(call, caller.user, "logout")
     if caller.session is None or scope == "global":
         call.connection.execute("delete from auth.sessions where user_id = %s", (caller.user["id"],))
     elif scope == "local":
@@ -53,7 +72,7 @@ def start(call: Call, user_id: UUID, *, method: str) -> dict[str, Any]:
         " values (%s, %s, now(), now(), 'aal1', %s, %s)",
         (session_id, user_id, call.user_agent, call.ip),
     )
-    refresh_token = refresh_tokens.new(call.connection, user_id=user_id, session_id=session_id)
+    refresh_token = refresh_tokens.first(call, user_id=user_id, session_id=session_id)
     tokens.add_proof(call.connection, session_id, method)
     call.connection.execute(
         "update auth.users set last_sign_in_at = now(), updated_at = now() where id = %s", (user_id,)
@@ -66,7 +85,7 @@ def end_others(call: Call, user_id: UUID, *, keep: UUID | None) -> None:
     call.connection.execute("delete from auth.sessions where user_id = %s and id is distinct from %s", (user_id, keep))
 
 
-def _with_password(call: Call) -> dict[str, Any]:
+def _with_password(call: Call) -> dict[str, Any] | Refused:
     body = call.body(email=str, phone=str, password=str)
     email, password = body["email"], body["password"] or ""
     if bool(email) == bool(body["phone"]):
@@ -77,12 +96,20 @@ def _with_password(call: Call) -> dict[str, Any]:
     if user is not None and is_banned(user):
         raise Refused(400, "user_banned", "User is banned")
     is_right = passwords.is_right(password, user["encrypted_password"] if user else None)
+    if user is not None and user["encrypted_password"]:
+        verdict = hooks.ask_password_attempt(call, user["id"], is_right=is_right)
+        if verdict.is_reject:
+            if verdict.ends_sessions:
+                end_others(call, user["id"], keep=None)
+            # Returned, not raised: the sessions stay ended.
+            return Refused(400, "invalid_credentials", verdict.message)
     # Looked at again under the lock: a password changed during the comparison has just ended all sessions, and
     # the old one must not open another.
     if not is_right or user is None or not _still_has_password(call, user):
         raise Refused(400, "invalid_credentials", "Invalid login credentials")
     if user["email_confirmed_at"] is None:
         raise Refused(400, "email_not_confirmed", "Email not confirmed")
+    audit.write(call, user, "login", provider="email")
     return start(call, user["id"], method="password") | {"weak_password": _weak_password(call, password)}
 
 
@@ -91,9 +118,11 @@ def _with_code(call: Call) -> dict[str, Any]:
     if not body["auth_code"] or not body["code_verifier"]:
         raise bad_request("invalid request: both auth code and code verifier should be non-empty")
     flow = pkce.consume(call, body["auth_code"], body["code_verifier"])
-    if user_by_id(call.connection, flow["user_id"], lock=True) is None:  # deleted meanwhile: there is no foreign key
+    user = user_by_id(call.connection, flow["user_id"], lock=True)
+    if user is None:  # deleted meanwhile: there is no foreign key
         raise Refused(404, "flow_state_not_found", "invalid flow state, no valid flow state found")
-    return start(call, flow["user_id"], method=flow["authentication_method"])
+    audit.write(call, user, "login", provider_type=flow["provider_type"])
+    return start(call, user["id"], method=flow["authentication_method"])
 
 
 def _still_has_password(call: Call, user: DictRow) -> bool:
@@ -108,30 +137,32 @@ def _weak_password(call: Call, password: str) -> dict[str, Any] | None:
 
 def _with_refresh_token(call: Call) -> dict[str, Any] | Refused:
     connection, config = call.connection, call.platform.config
-    given = refresh_tokens.locked(connection, call.body(refresh_token=str)["refresh_token"] or "")
-    user_id, session_id = UUID(given["user_id"]), given["session_id"]
-    user = user_by_id(connection, user_id)
+    given = refresh_tokens.sent(call, call.body(refresh_token=str)["refresh_token"] or "")
+    user = user_by_id(connection, given.user_id)
     if user is None:
         raise Refused(400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found")
     if is_banned(user):
         raise Refused(400, "user_banned", "Invalid Refresh Token: User Banned")
-    session = connection.execute("select * from auth.sessions where id = %s", (session_id,)).fetchone()
+    session = connection.execute("select * from auth.sessions where id = %s", (given.session_id,)).fetchone()
     if session is None:
-        connection.execute("delete from auth.refresh_tokens where id = %s", (given["id"],))
+        given.destroy(call)
         return Refused(400, "session_not_found", "Invalid Refresh Token: No Valid Session Found")
-    if session["not_after"] is not None and session["not_after"] <= user["now"]:
+    if session_limits.is_over(call, session, now=user["now"], used_at=given.used_at):
         raise Refused(400, "session_expired", "Invalid Refresh Token: Session Expired")
-    refresh_token = refresh_tokens.successor(connection, config, given)
+    if session_limits.is_superseded(call, session, now=user["now"], used_at=given.used_at):
+        raise Refused(400, "session_expired", "Invalid Refresh Token: Session Expired (Revoked by Newer Login)")
+    refresh_token = given.successor(call, user)
     if refresh_token is None:
         if config.refresh_token_rotation:
-            refresh_tokens.revoke_family(connection, session_id)
+            given.revoke_family(call)
         # Returned, not raised: the revocation must be kept.
         return Refused(400, "refresh_token_already_used", "Invalid Refresh Token: Already Used")
+    audit.write(call, user, "token_refreshed")
     connection.execute(
         "update auth.sessions set refreshed_at = now() at time zone 'utc', updated_at = now(), user_agent = %s,"
         " ip = %s where id = %s",
-        (call.user_agent, call.ip, session_id),
+        (call.user_agent, call.ip, session["id"]),
     )
     return tokens.response(
-        call, user_id=user_id, session_id=session_id, refresh_token=refresh_token, method="token_refresh"
+        call, user_id=user["id"], session_id=session["id"], refresh_token=refresh_token, method="token_refresh"
     )

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from psycopg.rows import DictRow
 
-from local_supabase.auth_api import emails, mails, passwords, pkce, sessions, users, users_json
+from local_supabase.auth_api import audit, emails, limits, mails, passwords, pkce, sessions, users, users_json
 from local_supabase.auth_api.call import Call
 from local_supabase.auth_api.errors import Refused, bad_request
 from local_supabase.auth_api.pkce import Challenge
@@ -27,10 +27,14 @@ def sign_up(call: Call) -> dict[str, Any]:
     if (user and user["email_confirmed_at"]) or (user is None and users.is_taken(call.connection, email)):
         if not call.platform.config.enable_confirmations:
             raise Refused(422, "user_already_exists", "User already registered")
+        if user:
+            audit.write(call, user, "user_repeated_signup", provider="email")
         return _made_up(email, data)
     user = user or _begun(call, email, password_hash, data)
     if user["email_confirmed_at"]:
+        audit.write(call, user, "login", provider="email")
         return sessions.start(call, user["id"], method="password")
+    audit.write(call, user, "user_confirmation_requested", provider="email")
     mails.send_link(call, user, mails.CONFIRMATION, challenge)
     return users_json.of(call.connection, existing_user(call.connection, user["id"]))
 
@@ -47,7 +51,12 @@ def with_link(call: Call, email: str, data: dict[str, Any], challenge: Challenge
     if user is None or user["email_confirmed_at"] is None:
         _check_is_open(call)
         user = user or _begun(call, email, password_hash, data)
-    mails.send_link(call, user, mails.MAGIC_LINK if user["email_confirmed_at"] else mails.CONFIRMATION, challenge)
+    if user["email_confirmed_at"]:
+        audit.write(call, user, "user_recovery_requested")
+        mails.send_link(call, user, mails.MAGIC_LINK, challenge)
+    else:
+        audit.write(call, user, "user_confirmation_requested", provider="email")
+        mails.send_link(call, user, mails.CONFIRMATION, challenge)
 
 
 def _form(call: Call) -> tuple[str, str, dict[str, Any], Challenge | None]:
@@ -55,6 +64,7 @@ def _form(call: Call) -> tuple[str, str, dict[str, Any], Challenge | None]:
     body = call.body(email=str, phone=str, password=str, data=dict, code_challenge=str, code_challenge_method=str)
     if not body["email"] and not body["phone"]:
         raise Refused(422, "anonymous_provider_disabled", "Anonymous sign-ins are disabled")
+    call.limit(limits.SIGN_UP)
     _check_is_open(call)
     if not body["password"]:
         raise bad_request("Signup requires a valid password")
@@ -77,7 +87,10 @@ def _check_is_open(call: Call) -> None:
 def _begun(call: Call, email: str, password_hash: str, data: dict[str, Any]) -> DictRow:
     confirmed = not call.platform.config.enable_confirmations
     user_id = users.insert(call.connection, email=email, password_hash=password_hash, data=data, confirmed=confirmed)
-    return existing_user(call.connection, user_id)
+    user = existing_user(call.connection, user_id)
+    if confirmed:
+        audit.write(call, user, "user_signedup", provider="email")
+    return user
 
 
 def _made_up(email: str, data: dict[str, Any]) -> dict[str, Any]:

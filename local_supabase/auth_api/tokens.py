@@ -10,7 +10,7 @@ from flask import Response
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from local_supabase.auth_api import hooks, users_json
+from local_supabase.auth_api import hooks, session_limits, users_json
 from local_supabase.auth_api.call import Call
 from local_supabase.auth_api.rows import user_by_id
 from local_supabase.platform import Platform
@@ -39,6 +39,9 @@ def response(call: Call, *, user_id: UUID, session_id: UUID, refresh_token: str,
     issued_at = int(call.platform.clock())
     expires_at = issued_at + call.platform.config.jwt_expiry_seconds
     amr = _amr(call.connection, session_id)
+    aal = "aal2" if any(entry["method"] in SECOND_FACTORS for entry in amr) else "aal1"
+    if aal == "aal1":
+        expires_at = session_limits.capped(call, user_id, session_id, expires_at=expires_at)
     claims = {
         "iss": call.platform.issuer,
         "sub": str(user_id),
@@ -50,7 +53,7 @@ def response(call: Call, *, user_id: UUID, session_id: UUID, refresh_token: str,
         "app_metadata": user["raw_app_meta_data"] or {},
         "user_metadata": user["raw_user_meta_data"] or {},
         "role": user["role"],
-        "aal": "aal2" if any(entry["method"] in SECOND_FACTORS for entry in amr) else "aal1",
+        "aal": aal,
         "amr": amr,
         "session_id": str(session_id),
         "is_anonymous": user["is_anonymous"],
@@ -74,6 +77,11 @@ def add_proof(connection: Connection[DictRow], session_id: UUID, method: str) ->
         " on conflict (session_id, authentication_method) do update set updated_at = excluded.updated_at",
         (session_id, method),
     )
+
+
+def has_proof(connection: Connection[DictRow], session_id: UUID, methods: tuple[str, ...]) -> bool:
+    """Tell whether one of `methods` was proven in this session."""
+    return any(entry["method"] in methods for entry in _amr(connection, session_id))
 
 
 def _amr(connection: Connection[DictRow], session_id: UUID) -> list[dict[str, Any]]:

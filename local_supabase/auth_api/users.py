@@ -57,14 +57,14 @@ def insert_identity(connection: Connection[DictRow], user_id: UUID, identity_dat
     )
 
 
-def claim_address(connection: Connection[DictRow], email: str) -> None:
-    """Hold `email` until the transaction ends.
+def claim_address(connection: Connection[DictRow], email: str, *, user_id: UUID | None = None) -> None:
+    """Hold `email` until the transaction ends, for a new user or the one with `user_id`.
 
     Raises:
-        Refused: 422 email_exists if somebody has it.
+        Refused: 422 email_exists if somebody else has it.
     """
     lock_address(connection, email)
-    if is_taken(connection, email):
+    if is_taken(connection, email, besides=user_id):
         raise Refused(422, "email_exists", "A user with this email address has already been registered")
 
 
@@ -73,13 +73,47 @@ def lock_address(connection: Connection[DictRow], email: str) -> None:
     connection.execute("select pg_advisory_xact_lock(hashtext('auth.users.email'), hashtext(%s))", (email,))
 
 
-def is_taken(connection: Connection[DictRow], email: str) -> bool:
+def is_taken(connection: Connection[DictRow], email: str, *, besides: UUID | None = None) -> bool:
+    """Tell whether somebody has `email`; the user `besides` does not count."""
     found = connection.execute(
-        "select from auth.users where email = %(email)s and not is_sso_user"
-        " union all select from auth.identities where email = %(email)s limit 1",
-        {"email": email},
+        "select from auth.users where email = %(email)s and not is_sso_user and id is distinct from %(besides)s"
+        " union all select from auth.identities where email = %(email)s and user_id is distinct from %(besides)s"
+        " limit 1",
+        {"email": email, "besides": besides},
     )
     return found.fetchone() is not None
+
+
+def confirm(connection: Connection[DictRow], user: DictRow) -> None:
+    """Write down that the user's address was proven; what was mailed to it before no longer counts."""
+    one_time_tokens.forget(connection, user)
+    connection.execute(
+        "update auth.users set email_confirmed_at = coalesce(email_confirmed_at, now()), updated_at = now(),"
+        " raw_user_meta_data = coalesce(raw_user_meta_data, '{}') || '{\"email_verified\": true}' where id = %s",
+        (user["id"],),
+    )
+
+
+def verify_identity(connection: Connection[DictRow], user: DictRow) -> None:
+    """Write down in the identity, too, that its owner has read the mail; an admin's word does not."""
+    connection.execute(
+        "update auth.identities set identity_data = identity_data || '{\"email_verified\": true}',"
+        " updated_at = now() where user_id = %s and provider = 'email' and email = %s",
+        (user["id"], user["email"]),
+    )
+
+
+def set_address(connection: Connection[DictRow], user: DictRow, email: str, *, verified: bool) -> None:
+    """Give the user and its identity another address, known to be free."""
+    connection.execute("update auth.users set email = %s, updated_at = now() where id = %s", (email, user["id"]))
+    data = {"email": email, "email_verified": verified}
+    changed = connection.execute(
+        "update auth.identities set identity_data = identity_data || %s, updated_at = now()"
+        " where user_id = %s and provider = 'email'",
+        (Jsonb(data), user["id"]),
+    )
+    if changed.rowcount == 0:
+        insert_identity(connection, user["id"], {"sub": str(user["id"]), "phone_verified": False, **data})
 
 
 def set_password(call: Call, user: DictRow, password: str, *, keep_session: UUID | None) -> None:

@@ -49,7 +49,7 @@ def factors_of(connection: Connection[DictRow], user: DictRow) -> list[dict[str,
         " web_authn_aaguid from auth.mfa_factors where user_id = %s order by created_at",
         (user["id"],),
     ).fetchall()
-    return [_factor(row) for row in rows]
+    return [factor(row) for row in rows]
 
 
 def rfc3339(time: datetime) -> str:
@@ -73,7 +73,8 @@ def _identity(row: DictRow) -> dict[str, Any]:
     return shown
 
 
-def _factor(row: DictRow) -> dict[str, Any]:
+def factor(row: DictRow) -> dict[str, Any]:
+    """Return the Factor JSON of a row of `mfa_factors`; its secret is not in it."""
     shown = {
         "id": str(row["id"]),
         "created_at": rfc3339(row["created_at"]),

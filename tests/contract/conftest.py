@@ -266,7 +266,11 @@ def server() -> Iterator[Server]:
         yield Server.named_by(os.environ)
         return
     # One per worker: it starts in a second, and then no worker waits for another or sees another's rows.
-    settings = replace(config.read(), access_token_hook="pg-functions://postgres/public/contract_hook")
+    settings = replace(
+        config.read(),
+        access_token_hook="pg-functions://postgres/public/contract_hook",
+        rate_limits=None,  # every test asks from the same address; see test_auth_limits.py
+    )
     with local_supabase.start(settings=settings, migrations=False) as stack:
         with psycopg.connect(stack.database_url) as connection:
             connection.execute(HOOK)
