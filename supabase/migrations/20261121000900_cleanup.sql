@@ -33,6 +33,14 @@ begin
   get diagnostics n = row_count;
   counts := counts || jsonb_build_object('mfa_challenge_grants', n);
 
+  delete from public.webauthn_challenges where expires_at < now();
+  get diagnostics n = row_count;
+  counts := counts || jsonb_build_object('webauthn_challenges', n);
+
+  delete from public.mfa_passkey_sessions p where not exists (select from auth.sessions where id = p.session_id);
+  get diagnostics n = row_count;
+  counts := counts || jsonb_build_object('mfa_passkey_sessions', n);
+
   -- A count that is not zero stays: it is what ends guessing for good.
   delete from public.mfa_attempts
    where failures = 0 and since_success = 0 and window_started < now() - interval '1 day';

@@ -1,0 +1,81 @@
+-- How factors go: always with everything that only they had proven, in one transaction.
+
+-- After a factor has gone: takes from each session the proofs that no remaining factor supports, and aal2 from the
+-- sessions left without any. Where it cannot be told which app a session had used, the person is asked again.
+-- Tokens of before go on saying aal2 until they expire, so every browser of this person refreshes at once.
+create function public.mfa_settle_sessions(p_user uuid) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  mirror uuid := public.passkey_mirror(p_user);
+  s record;
+begin
+  for s in
+    select id,
+           exists (select from auth.mfa_factors f join public.mfa_endorsed_factors e on e.factor_id = f.id
+                    where f.id = sessions.factor_id and f.factor_type = 'totp' and f.status = 'verified') as by_totp,
+           mirror is not null
+             and exists (select from public.mfa_passkey_sessions where session_id = sessions.id) as by_passkey
+      from auth.sessions where user_id = p_user and aal = 'aal2'
+  loop
+    delete from auth.mfa_amr_claims
+     where session_id = s.id
+       and ((authentication_method = 'totp' and not s.by_totp)
+            or (authentication_method = 'mfa/webauthn' and not s.by_passkey));
+    update auth.sessions
+       set factor_id = case when s.by_totp then factor_id when s.by_passkey then mirror end,
+           aal = case when exists (
+             select from auth.mfa_amr_claims
+              where session_id = s.id
+                and authentication_method in ('totp', 'mfa/webauthn', 'recovery_code', 'trusted_device'))
+             then 'aal2'::auth.aal_level else 'aal1' end
+     where id = s.id;
+  end loop;
+  perform public.vault_expire(p_user);
+end $$;
+
+
+-- Removes an authenticator app for good, in one transaction: the endorsement, the factor, and what only it had
+-- proven. Returns false if it is not theirs.
+-- Supabase Auth's own DELETE /factors leaves a stale totp entry in sessions that went on to another factor,
+-- which would keep counting as fresh, and withdrawing the endorsement first would leave a gap for a crash.
+create function public.mfa_remove_factor(p_user uuid, p_factor uuid) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  -- Two removals at once must not each think that the other's factor remains.
+  perform from auth.users where id = p_user for update;
+
+  delete from public.mfa_endorsed_factors e
+   using auth.mfa_factors f
+   where e.factor_id = p_factor and f.id = p_factor and f.user_id = p_user and f.factor_type = 'totp';
+  delete from auth.mfa_factors where id = p_factor and user_id = p_user and factor_type = 'totp';
+  if not found then return false; end if;
+
+  perform public.mfa_settle_sessions(p_user);
+  return true;
+end $$;
+
+-- Removes a passkey, with the last one the mirror, and lowers what only it had proven.
+create function public.passkey_remove(p_user uuid, p_passkey uuid) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  mirror uuid;
+begin
+  perform from auth.users where id = p_user for update;
+  delete from public.mfa_passkeys where id = p_passkey and user_id = p_user;
+  if not found then return false; end if;
+  if not exists (select from public.mfa_passkeys where user_id = p_user) then
+    mirror := public.passkey_mirror(p_user);
+    delete from public.mfa_endorsed_factors where factor_id = mirror;
+    delete from auth.mfa_factors where id = mirror;
+  end if;
+  perform public.mfa_settle_sessions(p_user);
+  return true;
+end $$;
+
+
+revoke all on function public.mfa_settle_sessions(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.mfa_remove_factor(uuid, uuid) from public, anon, authenticated, service_role;
+revoke all on function public.passkey_remove(uuid, uuid) from public, anon, authenticated, service_role;
+
+grant execute on function public.mfa_remove_factor(uuid, uuid) to service_role;
+grant execute on function public.passkey_remove(uuid, uuid) to service_role;
