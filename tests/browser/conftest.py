@@ -1,7 +1,7 @@
 """Chromium, the app on a port of its own, and a watch over what no page may do."""
 
 import re
-import threading
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Route, sync_playwright
-from werkzeug.serving import make_server
 
 from app import Settings, create_app
+from local_supabase.stack import _serving
 from tests.browser.chromium import launch_options
 from tests.browser.pages import Site
 
@@ -86,17 +86,13 @@ def chromium_with_memory(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
-    """The app as it is served to people. Its log is in the report of a test that fails."""
-    server = make_server("localhost", 0, None, threaded=True)
-    url = f"http://localhost:{server.port}"
-    server.app = app = create_app(Settings(public_url=url, rate_limits=""))  # every browser has the same address
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield Site(url, app.extensions["stepup"].mailbox_url)
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    app.extensions["stepup"].gateway.close()
+    """The app as it is served to people, by the server of the stack. Its log is in the report of a test that fails."""
+    with socket.create_server(("localhost", 0)) as listener:
+        url = f"http://localhost:{listener.getsockname()[1]}"
+        app = create_app(Settings(public_url=url, rate_limits=""))  # every browser has the same address
+        with _serving(app, listener):
+            yield Site(url, app.extensions["stepup"].mailbox_url)
+        app.extensions["stepup"].gateway.close()
 
 
 @pytest.fixture
