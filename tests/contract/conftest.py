@@ -4,11 +4,14 @@ Everybody here is made for one test and removed after it. What needs more than t
 had: reading mails needs MAILBOX_URL, ageing rows DATABASE_URL.
 """
 
+import contextlib
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,10 +20,13 @@ import jwt
 import psycopg
 import pyotp
 import pytest
+from flask import Flask
 from supabase import Client, ClientOptions, create_client
 
 import local_supabase
-from local_supabase import config
+from local_supabase import auth_api, config, installation
+from local_supabase import database as local_database
+from local_supabase.platform import Platform
 
 API_VERSION = {"X-Supabase-Api-Version": "2024-01-01"}
 
@@ -45,6 +51,21 @@ begin
 end $$;
 revoke execute on function public.contract_hook from public, anon, authenticated, service_role;
 grant execute on function public.contract_hook to supabase_auth_admin;
+
+-- Both attempt hooks: write down what they are told, and answer what the test has planted for the person.
+create table public.contract_attempts (user_id uuid, event jsonb);
+create table public.contract_verdicts (user_id uuid primary key, verdict jsonb);
+grant insert on public.contract_attempts to supabase_auth_admin;
+grant select on public.contract_verdicts to supabase_auth_admin;
+create function public.contract_attempt_hook(event jsonb) returns jsonb language plpgsql as $$
+declare
+  answer jsonb := (select verdict from public.contract_verdicts where user_id = (event ->> 'user_id')::uuid);
+begin
+  insert into public.contract_attempts values ((event ->> 'user_id')::uuid, event);
+  if answer ->> 'decision' = 'raise' then raise exception 'refused by the hook'; end if;
+  return answer;
+end $$;
+grant execute on function public.contract_attempt_hook to supabase_auth_admin;
 """
 
 
@@ -255,6 +276,10 @@ class People:
             self.made.append(answer.body["id"])
         return answer
 
+    def remove(self) -> None:
+        for user_id in self.made:
+            self.wire.as_admin("DELETE", f"/admin/users/{user_id}")
+
     def free_address(self) -> str:
         return f"contract-{uuid4().hex}@example.com"
 
@@ -282,6 +307,41 @@ def our_server(server: Server) -> Server:
     if not server.is_ours:
         pytest.skip("needs a Supabase that can be made to misbehave: unset SUPABASE_URL")
     return server
+
+
+@pytest.fixture
+def with_settings(our_server: Server) -> Iterator[Callable[..., Wire]]:
+    """Make an Auth API with other settings, in this process, on the tested server's database."""
+    with contextlib.ExitStack() as undo:
+
+        def make(**changes: Any) -> Wire:
+            pool = undo.enter_context(local_database.pool("supabase_auth_admin", str(our_server.database_url)))
+            with tempfile.TemporaryDirectory() as folder:
+                keys = installation.load_or_create(Path(folder)).keys
+            off = {"access_token_hook": None, "rate_limits": None, "sb_forwarded_for": False}
+            settings = replace(config.read(), **{**off, **changes})
+            app = Flask("contract")
+            platform = Platform(our_server.url, settings, keys, pool, pool, time.time)
+            app.register_blueprint(auth_api.blueprint(platform), url_prefix="/auth/v1")
+            http = undo.enter_context(httpx.Client(transport=httpx.WSGITransport(app=app)))
+            server = replace(our_server, publishable_key=keys.publishable_key, secret_key=keys.secret_key)
+            return Wire(server, http)
+
+        yield make
+
+
+@pytest.fixture
+def people_with(with_settings: Callable[..., Wire], guards: Guards) -> Iterator[Callable[..., "People"]]:
+    """Make people who live under other settings."""
+    made: list[People] = []
+
+    def make(**changes: Any) -> People:
+        made.append(People(with_settings(**changes), guards))
+        return made[-1]
+
+    yield make
+    for people in made:
+        people.remove()
 
 
 @pytest.fixture(scope="session")
@@ -347,8 +407,7 @@ def guards(server: Server) -> Guards:
 def people(wire: Wire, guards: Guards) -> Iterator[People]:
     people = People(wire, guards)
     yield people
-    for user_id in people.made:
-        wire.as_admin("DELETE", f"/admin/users/{user_id}")
+    people.remove()
 
 
 @pytest.fixture

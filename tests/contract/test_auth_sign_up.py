@@ -1,19 +1,16 @@
 """Signing up, and the link that confirms the address."""
 
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.contract.mailed import token_hash
+
 
 def _log_in(wire, email, password):
     return wire("POST", "/token?grant_type=password", {"email": email, "password": password})
-
-
-def _token_hash(mail):
-    return re.search(r"token(?:_hash)?=((?:pkce_)?[0-9a-f]{56})", mail["html"])[1]
 
 
 def _confirmation_due_again(database, email):
@@ -45,7 +42,7 @@ def test_the_client_signs_up_confirms_and_signs_in(client, people, mails):
         "phone_verified": False,
     }
     [mail] = mails(email)
-    confirmed = client.auth.verify_otp({"token_hash": _token_hash(mail), "type": "email"})
+    confirmed = client.auth.verify_otp({"token_hash": token_hash(mail), "type": "email"})
     assert confirmed.user.user_metadata["email_verified"] is True
     assert confirmed.user.identities[0].identity_data["email_verified"] is True
     assert [entry["method"] for entry in client.auth.get_claims()["claims"]["amr"]] == ["otp"]
@@ -87,9 +84,9 @@ def test_signing_up_again_changes_neither_password_nor_metadata(wire, people, ca
     again = people.sign_up(email, "somebody else's 3", data={"name": "Mallory"})
     assert again.body["user_metadata"]["name"] == "Carol"
     second_mail = mails(email)[0]
-    old = wire("POST", "/verify", {"type": "signup", "token_hash": _token_hash(first_mail)})
+    old = wire("POST", "/verify", {"type": "signup", "token_hash": token_hash(first_mail)})
     assert old.refusal == (403, "otp_expired")
-    assert wire("POST", "/verify", {"type": "signup", "token_hash": _token_hash(second_mail)}).status == 200
+    assert wire("POST", "/verify", {"type": "signup", "token_hash": token_hash(second_mail)}).status == 200
     assert _log_in(wire, email, "somebody else's 3").refusal == (400, "invalid_credentials")
     assert _log_in(wire, email, password).status == 200
 
@@ -117,7 +114,7 @@ def test_of_two_sign_ups_at_once_with_one_address_one_makes_a_person(people, dat
 
 def test_a_link_works_once(wire, carol):
     """25."""
-    body = {"type": "email", "token_hash": _token_hash(carol[2])}
+    body = {"type": "email", "token_hash": token_hash(carol[2])}
     assert wire("POST", "/verify", body).status == 200
     assert wire("POST", "/verify", body).refusal == (403, "otp_expired")
 
@@ -125,7 +122,7 @@ def test_a_link_works_once(wire, carol):
 def test_of_fifty_uses_of_one_link_at_once_one_succeeds(wire, carol, database):
     """27."""
     email, _, mail = carol
-    body = {"type": "email", "token_hash": _token_hash(mail)}
+    body = {"type": "email", "token_hash": token_hash(mail)}
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _: wire("POST", "/verify", body), range(50)))
     assert sorted(answer.status for answer in answers) == [200] + [403] * 49
@@ -140,18 +137,18 @@ def test_a_link_expires(wire, carol, database):
     """25, 3.11."""
     email, _, mail = carol
     database.execute("update auth.users set confirmation_sent_at = now() - interval '2 days' where email = %s", [email])
-    answer = wire("POST", "/verify", {"type": "email", "token_hash": _token_hash(mail)})
+    answer = wire("POST", "/verify", {"type": "email", "token_hash": token_hash(mail)})
     assert answer.refusal == (403, "otp_expired")
 
 
 def test_a_token_hash_must_match_exactly(wire, carol):
     """26."""
-    token_hash = _token_hash(carol[2])
-    for wrong in (token_hash.upper(), token_hash[:-1], f"pkce_{token_hash}", token_hash + " "):
+    right = token_hash(carol[2])
+    for wrong in (right.upper(), right[:-1], f"pkce_{right}", right + " "):
         assert wire("POST", "/verify", {"type": "email", "token_hash": wrong}).refusal == (403, "otp_expired")
-    wrong_type = {"type": "recovery", "token_hash": token_hash}
+    wrong_type = {"type": "recovery", "token_hash": right}
     assert wire("POST", "/verify", wrong_type).refusal == (403, "otp_expired")
-    assert wire("POST", "/verify", {"type": "email", "token_hash": token_hash}).status == 200
+    assert wire("POST", "/verify", {"type": "email", "token_hash": right}).status == 200
 
 
 def _plant_digits(database, email, *, digits, kind):
@@ -188,7 +185,7 @@ def test_using_one_link_kills_the_others(wire, carol, database):
     """25: of every kind."""
     email, _, mail = carol
     _plant_digits(database, email, digits="123456", kind="recovery")
-    assert wire("POST", "/verify", {"type": "signup", "token_hash": _token_hash(mail)}).status == 200
+    assert wire("POST", "/verify", {"type": "signup", "token_hash": token_hash(mail)}).status == 200
     other = {"type": "recovery", "email": email, "token": "123456"}
     assert wire("POST", "/verify", other).refusal == (403, "otp_expired")
 
@@ -218,7 +215,7 @@ def _fragment(answer):
 
 def test_following_a_link_leads_home_with_the_tokens_in_the_fragment(wire, carol, our_server):
     """30, 3.11: GET /verify needs no key, and its answer names the session in the fragment."""
-    path = f"/verify?type=signup&token={_token_hash(carol[2])}"
+    path = f"/verify?type=signup&token={token_hash(carol[2])}"
     home, fragment = _fragment(wire("GET", path, headers={"apikey": ""}))
     assert urlsplit(home).netloc == "localhost:5000"
     assert set(fragment) == {
@@ -232,7 +229,7 @@ def test_following_a_link_leads_home_with_the_tokens_in_the_fragment(wire, carol
 
 def test_looking_at_a_link_without_opening_it_does_not_use_it_up(wire, carol):
     """A mail scanner's HEAD."""
-    path = f"/verify?type=signup&token={_token_hash(carol[2])}"
+    path = f"/verify?type=signup&token={token_hash(carol[2])}"
     assert wire("HEAD", path).status == 405
     assert "access_token" in _fragment(wire("GET", path))[1]
 
