@@ -265,7 +265,7 @@ class People:
         body = {"email": person.email, "password": person.password, "email_confirm": True, **attributes}
         answer = self.wire.as_admin("POST", "/admin/users", body)
         assert answer.status == 200, answer
-        person.id = answer.body["id"]
+        person.id, person.email = answer.body["id"], answer.body["email"]
         self.made.append(person.id)
         return person
 
