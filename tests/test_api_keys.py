@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -18,6 +19,8 @@ from local_supabase.api_keys import (
     RejectedClaims,
     UnreadableToken,
     caller_of,
+    has_secret_key,
+    legacy_key,
     verify_access_token,
 )
 from local_supabase.platform import Config, Keys, Platform
@@ -167,3 +170,43 @@ def test_the_data_api_answers_an_expired_token_as_postgrest_does(read_notes):
     assert answer.json == {"code": "PGRST303", "message": "JWT expired", "details": None, "hint": None}
     assert answer.headers["Proxy-Status"] == "PostgREST; error=PGRST303"
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token", error_description="JWT expired"'
+
+
+@pytest.fixture
+def older(platform) -> Platform:
+    """A project that still has the keys of old."""
+    return replace(platform, keys=replace(platform.keys, legacy_secret="s" * 43))
+
+
+def test_a_legacy_key_stands_for_its_role(older):
+    for caller in (ANON, SERVICE):
+        key = legacy_key("s" * 43, caller.role)
+        assert caller_of(older, request(key), leeway_seconds=0) == caller
+        found = caller_of(older, request(key, f"Bearer {key}"), leeway_seconds=0)
+        assert (found.role, found.claims["iss"]) == (caller.role, "supabase")
+
+
+def test_without_the_legacy_secret_its_keys_are_unknown(platform):
+    key = legacy_key("s" * 43, "service_role")
+    with pytest.raises(InvalidApiKey):
+        caller_of(platform, request(key), leeway_seconds=0)
+    with pytest.raises(UnreadableToken):
+        verify_access_token(platform, key, leeway_seconds=0)
+
+
+def test_the_legacy_secret_signs_for_nobody_elses_algorithm(older):
+    """HS256 keyed with our public key, and a legacy key said to be ES256."""
+    public = {name: KEY[name] for name in ("kty", "crv", "x", "y")}
+    for forged in (
+        signed(CLAIMS | {"role": "service_role"}, key=json.dumps(public), algorithm="HS256"),
+        jwt.encode(CLAIMS, "another secret, just as long as that one", algorithm="HS256"),
+        jwt.encode(CLAIMS, "s" * 64, algorithm="HS512"),
+    ):
+        with pytest.raises(UnreadableToken):
+            verify_access_token(older, forged, leeway_seconds=0)
+
+
+def test_only_the_secret_key_itself_is_trusted_with_addresses(older):
+    assert has_secret_key(older, request("sb_secret_s"))
+    for key in ("sb_publishable_p", legacy_key("s" * 43, "service_role"), "", None):
+        assert not has_secret_key(older, request(key))

@@ -78,6 +78,8 @@ class Server:
     secret_key: str
     database_url: str | None
     mailbox_url: str | None
+    anon_key: str | None = None
+    service_role_key: str | None = None
     is_ours: bool = False
 
     @classmethod
@@ -88,6 +90,8 @@ class Server:
             secret_key=environment["SUPABASE_SECRET_KEY"],
             database_url=environment.get("DATABASE_URL"),
             mailbox_url=environment.get("MAILBOX_URL"),
+            anon_key=environment.get("SUPABASE_ANON_KEY"),
+            service_role_key=environment.get("SUPABASE_SERVICE_ROLE_KEY"),
             **known,
         )
 

@@ -121,7 +121,7 @@ def test_a_magic_link_to_an_unknown_address_begins_an_account(client, people, ne
 
 
 def test_an_unconfirmed_person_gets_the_confirmation_again(wire, people, newest, database):
-    """3.10, 32: by /resend and by /otp; password and metadata stay."""
+    """3.10, 32, 25: by /resend and by /otp; password and metadata stay."""
     email = people.free_address()
     people.sign_up(email, "long enough 1")
     first = token_hash(newest(email))

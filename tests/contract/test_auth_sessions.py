@@ -7,7 +7,7 @@ import pytest
 
 
 def test_a_password_login_answers_as_the_client_reads_it(alice):
-    """5, and 10.3: `bearer` in lower case, `weak_password` null."""
+    """5, and 10.3.6: `bearer` in lower case, `weak_password` null."""
     answer = alice.log_in()
     assert answer.body["token_type"] == "bearer"
     assert answer.body["weak_password"] is None
@@ -36,7 +36,7 @@ def test_a_second_factor_is_not_in_a_password_login(alice, alices_app):
 
 @pytest.mark.parametrize(("scope", "survivors"), [("global", []), ("", []), ("local", ["b"]), ("others", ["a"])])
 def test_logging_out_ends_the_sessions_of_its_scope(alice, bob, scope, survivors):
-    """1, 2: at once, though the access tokens have not expired; nobody else's."""
+    """1, 2: at once, though the access tokens have not expired; nobody else's. 10.3.5: 204, without a body."""
     devices = {"a": alice.sign_in(), "b": alice.sign_in()}
     bobs = bob.sign_in()
     answer = devices["a"].call("POST", f"/logout?scope={scope}")

@@ -29,7 +29,7 @@ def carol(people, mails):
 
 
 def test_the_client_signs_up_confirms_and_signs_in(client, people, mails):
-    """The journey, by the unmodified client; 10.3: the proof of any verification is `otp`."""
+    """The journey, by the unmodified client; 10.3.2: the proof of any verification is `otp`."""
     email = people.free_address()
     made = client.auth.sign_up({"email": email.upper(), "password": "long enough 1", "options": {"data": {"a": 1}}})
     people.made.append(made.user.id)
@@ -191,7 +191,7 @@ def test_using_one_link_kills_the_others(wire, carol, database):
 
 
 def test_a_magic_link_confirms_and_reads_as_recovery_too(wire, carol, database):
-    """3.11: the two share a token; 6: the proof is `otp`, which is no second factor."""
+    """3.11, 6: the two share a token; the proof is `otp`, which is no second factor."""
     email, _, _ = carol
     _plant_digits(database, email, digits="123456", kind="recovery")
     answer = wire("POST", "/verify", {"type": "magiclink", "email": email, "token": "123456"})

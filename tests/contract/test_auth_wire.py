@@ -75,14 +75,16 @@ def test_member_names_match_in_any_case_and_null_means_absent(wire, alice):
 
 
 def test_a_bearer_is_not_looked_at_on_public_endpoints(wire, alice):
-    """10.3: the client sends expired access tokens along with its refresh."""
+    """10.3.8: the client sends expired access tokens along with its refresh."""
     body = {"email": alice.email, "password": alice.password}
     assert wire("POST", "/token?grant_type=password", body, token="not.a.token").status == 200
 
 
 def test_unknown_paths_are_404_and_wrong_methods_405(wire, alices_phone):
-    """1.1, and 10.3: there is no self-service account deletion."""
+    """1.1, and 10.3.9: nobody deletes their own account, lists sessions or locks somebody out here."""
     assert wire("GET", "/no/such/path").status == 404
+    for path in ("/sessions", "/user/sessions", "/user/lock"):
+        assert alices_phone.call("GET", path).status == 404
     assert alices_phone.call("DELETE", "/user").status == 405
 
 
@@ -186,7 +188,7 @@ def test_no_answer_holds_a_secret(wire, alices_phone):
 
 
 def test_a_user_reads_as_the_client_needs_it(wire, alices_phone):
-    """10.3: empty strings and not null, `identities` null in the admin list alone; no factors reads as no member."""
+    """10.3.7: empty strings and not null, `identities` null in the admin list alone; no factors reads as no member."""
     user = alices_phone.call("GET", "/user").body
     assert user["phone"] == ""
     assert [identity["provider"] for identity in user["identities"]] == ["email"]
@@ -205,7 +207,7 @@ def test_settings_and_health_answer(wire):
 
 
 def test_a_deleted_persons_token_is_refused(wire, alice, alices_phone, alices_app):
-    """43: sessions, factors and identities go with the person."""
+    """43, and 10.3.5: sessions, factors and identities go with the person; 200 with a body."""
     assert wire.as_admin("DELETE", f"/admin/users/{alice.id}", {"should_soft_delete": False}).body == {}
     assert alices_phone.call("GET", "/user").refusal == (403, "user_not_found")
     assert alices_phone.refresh().refusal == (400, "refresh_token_not_found")
@@ -223,3 +225,73 @@ def test_an_admin_sets_up_people_as_told(wire, people):
     assert wire.as_admin("POST", "/admin/users", taken).refusal == (422, "email_exists")
     assert wire.as_admin("POST", "/admin/users", {}).refusal == (400, "validation_failed")
     assert people.add(ban_duration="24h").log_in().refusal == (400, "user_banned")
+
+
+def test_somebody_anonymous_has_no_factors(people, database):
+    """47: made by hand, for nobody can sign up as such here."""
+    person = people.add()
+    database.execute("update auth.users set is_anonymous = true where id = %s", [person.id])
+    phone = person.sign_in()
+    assert phone.claims["is_anonymous"] is True
+    for method, path in (
+        ("POST", "/factors"),
+        ("DELETE", "/factors/8f9d2c9e-0000-4000-8000-000000000000"),
+        ("POST", "/factors/8f9d2c9e-0000-4000-8000-000000000000/challenge"),
+        ("POST", "/factors/8f9d2c9e-0000-4000-8000-000000000000/verify"),
+    ):
+        assert phone.call(method, path, {}).refusal == (403, "no_authorization")
+    assert phone.call("GET", "/user").status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "refusal"),
+    [
+        ("GET", "/authorize?provider=github", None, (400, "validation_failed")),
+        ("POST", "/token?grant_type=id_token", {}, (400, "provider_disabled")),
+        ("POST", "/token?grant_type=web3", {}, (422, "web3_provider_disabled")),
+        ("POST", "/passkeys/authentication/options", {}, (404, "passkey_disabled")),
+        ("GET", "/passkeys", None, (404, "passkey_disabled")),
+        ("POST", "/sso", {}, (404, "saml_provider_disabled")),
+        ("GET", "/sso/saml/metadata", None, (404, "saml_provider_disabled")),
+        ("GET", "/oauth/authorize", None, (404, "feature_disabled")),
+        ("POST", "/signup", {"phone": "1", "password": "long enough 1"}, (400, "phone_provider_disabled")),
+        ("POST", "/token?grant_type=password", {"phone": "1", "password": "x"}, (422, "phone_provider_disabled")),
+    ],
+)
+def test_what_is_not_offered_says_so_as_if_it_were_switched_off(wire, method, path, body, refusal):
+    """10.2."""
+    assert wire(method, path, body).refusal == refusal
+
+
+@pytest.mark.parametrize("query", ["", "?code=x&state=8f9d2c9e-0000-4000-8000-000000000000"])
+def test_a_callback_nobody_began_leads_home_with_an_error(our_server, wire, query):
+    """8.1: and makes no session."""
+    answer = wire("GET", f"/callback{query}", headers={"apikey": ""})
+    assert answer.status == 303
+    assert answer.headers["Location"].startswith("http://localhost:5000?error=invalid_request&error_code=bad_oauth_")
+
+
+def test_linking_and_admins_passkeys_are_off_for_those_who_may_ask(wire, alices_phone):
+    """10.2, 8.3."""
+    nobody = "8f9d2c9e-0000-4000-8000-000000000000"
+    linking = alices_phone.call("GET", "/user/identities/authorize?provider=github")
+    assert linking.refusal == (404, "manual_linking_disabled")
+    unlinking = alices_phone.call("DELETE", f"/user/identities/{nobody}")
+    assert unlinking.refusal == (404, "manual_linking_disabled")
+    assert wire.as_admin("GET", f"/admin/users/{nobody}/passkeys").refusal == (404, "passkey_disabled")
+    assert alices_phone.call("GET", f"/admin/users/{nobody}/passkeys").refusal == (403, "not_admin")
+
+
+def test_the_keys_of_older_projects_open_the_same_doors(our_server, wire):
+    """2.3: JWTs signed with a shared secret, as `apikey` and as bearer."""
+    anon, service = our_server.anon_key, our_server.service_role_key
+    body = {"email": "nobody@example.com", "password": "x"}
+    as_anon = {"apikey": anon, "Authorization": f"Bearer {anon}"}
+    assert wire("POST", "/token?grant_type=password", body, headers=as_anon).refusal == (400, "invalid_credentials")
+    assert wire("GET", "/admin/users", headers=as_anon).refusal == (403, "not_admin")
+    as_service = {"apikey": service, "Authorization": f"Bearer {service}"}
+    assert wire("GET", "/admin/users", headers=as_service).status == 200
+    assert wire("GET", "/user", token=service, headers={"apikey": service}).refusal == (403, "bad_jwt")
+    forged = jwt.encode(jwt.decode(service, options={"verify_signature": False}), "x" * 43, algorithm="HS256")
+    assert wire("GET", "/admin/users", token=forged).refusal == (403, "bad_jwt")
+    assert wire("GET", "/admin/users", headers={"apikey": forged}).status == 401
