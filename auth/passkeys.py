@@ -18,6 +18,7 @@ from webauthn.helpers import (
     decode_credential_public_key,
     decoded_public_key_to_cryptography,
     parse_authentication_credential_json,
+    parse_cbor,
     parse_registration_credential_json,
 )
 from webauthn.helpers.cose import COSEAlgorithmIdentifier
@@ -33,11 +34,12 @@ ALGORITHMS = [ES256, EDDSA, RS256]  # in order of preference: ES256 is what ever
 TIMEOUT_MS = 300_000  # browsers default to less; people need time to find a key (WCAG 2.2.1)
 MAX_RESPONSE_CHARACTERS = 16_384  # far more than an honest response, too little to keep a parser busy
 CREDENTIAL_ID_BYTES = range(16, 1024)  # WebAuthn 4, "Credential ID"
-RSA_MIN_BITS = 2048
+RSA_BITS = range(2048, 8193)
 NAME_MAX_CHARACTERS = 64
 
 Kind = Literal["platform", "cross-platform"]  # this device; a security key or another device
 HINTS = {"platform": "client-device", "cross-platform": "security-key"}
+CBOR_STRINGS, CBOR_TAG = (2, 3), 6  # major types (RFC 8949 3.1)
 ROAMING = frozenset({"usb", "nfc", "ble", "smart-card"})
 
 log = logging.getLogger(__name__)
@@ -172,6 +174,8 @@ def verify_registration(
     """
     with _refusing_all_hostile_input(credential):
         response = parse_registration_credential_json(credential)
+        _refuse_tags(response.response.attestation_object)
+        _refuse_tags_after_fixed_part(parse_cbor(response.response.attestation_object)["authData"])
         verified = verify_registration_response(
             credential=response,
             expected_challenge=challenge,
@@ -231,6 +235,7 @@ def verify_authentication(
     """
     with _refusing_all_hostile_input(credential):
         response = parse_authentication_credential_json(credential)
+        _refuse_tags_after_fixed_part(response.response.authenticator_data)
         verified = verify_authentication_response(
             credential=response,
             expected_challenge=challenge,
@@ -316,6 +321,29 @@ def _refusing_all_hostile_input(credential: str) -> Iterator[None]:
         raise CeremonyFailed from error
 
 
+def _refuse_tags(cbor: bytes) -> None:
+    """Refuse CBOR with tags or without lengths, which CTAP2 forbids (CTAP 2.1, 8).
+
+    With tags 28 and 29 a value holds another twice, and that another twice: 300 bytes that take hours and all memory
+    when they are copied. The library copies them before it checks a signature.
+    """
+    place = 0
+    while place < len(cbor):
+        kind, info = cbor[place] >> 5, cbor[place] & 31
+        if kind == CBOR_TAG or info > 27:
+            raise CeremonyFailed
+        size = 1 << info - 24 if info > 23 else 0
+        argument = int.from_bytes(cbor[place + 1 : place + 1 + size], "big") if size else info
+        place += 1 + size + (argument if kind in CBOR_STRINGS else 0)
+
+
+def _refuse_tags_after_fixed_part(authenticator_data: bytes) -> None:
+    """What follows is a credential, with its key in CBOR, if flag 0x40 is set, and extensions (WebAuthn 6.1)."""
+    has_credential = authenticator_data[32] & 0x40
+    credential_end = 55 + int.from_bytes(authenticator_data[53:55], "big")
+    _refuse_tags(authenticator_data[credential_end if has_credential else 37 :])
+
+
 def _refuse_foreign_frames(client_data_json: bytes) -> None:
     """A ceremony in somebody else's frame is click-jacking. The library reads crossOrigin and does nothing with it."""
     client_data = json.loads(client_data_json)
@@ -331,7 +359,7 @@ def _algorithm(public_key: bytes) -> int:
             algorithm = ES256
         case Ed25519PublicKey():
             algorithm = EDDSA
-        case RSAPublicKey(key_size=bits) if bits >= RSA_MIN_BITS:
+        case RSAPublicKey(key_size=bits) if bits in RSA_BITS:
             algorithm = RS256
         case _:
             raise CeremonyFailed

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from decimal import Decimal
 from functools import cache
+from time import process_time
 
 import cbor2
 import pytest
@@ -404,6 +405,7 @@ def cose_of(key):
         ("EdDSA", lambda key: key | {1: 2, -3: key[-2]}),
         ("RS256", lambda key: cose_of(rsa.generate_private_key(65537, 1024))),
         ("RS256", lambda key: key | {-1: b"\x7f" + key[-1][1:]}),
+        ("RS256", lambda key: key | {-1: b"\x01" + b"\xff" * 1024}),
         ("RS256", lambda key: key | {-2: b"\x01"}),
         ("RS256", lambda key: key | {-2: b"\x02"}),
         ("RS256", lambda key: key | {3: -65535}),
@@ -421,6 +423,7 @@ def cose_of(key):
         "Weierstrass key in name",
         "RSA of 1024 bits",
         "RSA of 2047 bits",
+        "RSA of 8193 bits",
         "exponent 1",
         "exponent 2",
         "SHA-1",
@@ -621,6 +624,54 @@ def test_an_id_of_an_impossible_length_is_not_looked_up(size):
     posted = device.get(authentication_options(RP, challenge=CHALLENGE), posted_id=bytes(size))
     with pytest.raises(CeremonyFailed):
         posted_credential_id(posted)
+
+
+def bomb(levels):
+    """A list of lists, each of which holds the one before twice, by CBOR's tags for shared values."""
+    pairs = [bytes.fromhex("d81c 820102")]
+    pairs += [bytes.fromhex("d81c 82") + 2 * (b"\xd8\x1d" + cbor2.dumps(level)) for level in range(levels)]
+    return cbor2.dumps([0] * len(pairs))[:1] + b"".join(pairs)
+
+
+BOMB = bomb(20)  # 189 bytes; each level more doubles the time that a copy of it takes
+
+
+def with_extensions(cbor):
+    return lambda data: data[:32] + bytes([data[32] & ~0x40 | 0x80]) + data[33:37] + cbor
+
+
+def with_statement(cbor):
+    return lambda raw: cbor2.dumps(without("attStmt")(cbor2.loads(raw)) | {"attStmt": 0})[:-1] + cbor
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {"auth_data": lambda data: data[:87] + BOMB},
+        {"auth_data": with_extensions(BOMB)},
+        {"attestation": with_statement(b"\xa1\x63x5c" + BOMB)},
+        {"attestation": with_statement(b"\xbf\xff")},
+    ],
+    ids=["as the key", "as an extension", "as a certificate", "without lengths"],
+)
+def test_a_registration_costs_little_however_its_cbor_is_knotted(device, lies):
+    assert len(BOMB) < 200
+    started = process_time()
+    with pytest.raises(CeremonyFailed):
+        register(device, **lies)
+    assert process_time() - started < 0.5
+
+
+def test_the_same_registration_with_plain_cbor_is_fine(device):
+    assert register(device, attestation=with_statement(b"\xa0"))
+
+
+def test_an_assertion_costs_little_however_its_cbor_is_knotted(device, passkey):
+    started = process_time()
+    for change in (with_extensions(BOMB), lambda data: data[:32] + b"\x45" + data[33:] + bytes(18) + BOMB):
+        with pytest.raises(CeremonyFailed):
+            sign_in(device, passkey, auth_data=change)
+    assert process_time() - started < 0.5
 
 
 def test_what_was_posted_is_not_logged(caplog):

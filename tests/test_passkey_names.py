@@ -40,6 +40,7 @@ def test_new_passkeys_are_named_after_what_they_are(aaguid, transports, existing
 
 def test_every_provider_gives_a_name_that_can_be_kept_twenty_times():
     for aaguid in PASSKEYS:
+        assert provider_name(aaguid) == provider_name(aaguid).strip()
         names = []
         for _ in range(20):
             names.append(default_name(aaguid, (), names))
