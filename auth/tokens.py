@@ -42,6 +42,7 @@ class Claims:
     aal: str
     amr: tuple[Proof, ...]
     stamped: bool
+    roles: frozenset[str] = frozenset()  # of app_metadata, which only an administrator can write
 
 
 class KeySet:
@@ -104,6 +105,7 @@ def verified(access_token: str, keys: KeySet, *, issuer: str, now: float) -> Cla
             aal=payload["aal"],
             amr=tuple(Proof(entry["method"], int(entry["timestamp"])) for entry in payload["amr"]),
             stamped=payload.get("assurance") == "stamped",
+            roles=frozenset(map(str, payload.get("app_metadata", {}).get("roles", []))),
         )
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise SignInRequired from error

@@ -6,10 +6,12 @@ from wtforms import TextAreaField
 from wtforms.validators import DataRequired, Length
 
 from auth.assurance import SENSITIVE
+from auth.passkeys import provider_name
 from auth.refusals import Refused
 from blueprints import session
 from blueprints.forms import ButtonForm
 from blueprints.htmx import form_page, leave_for
+from blueprints.passkeys import signals
 from blueprints.services import services
 
 bp = Blueprint("account", __name__)
@@ -56,7 +58,15 @@ def delete_note(note_id):
 
 @bp.get("/settings/security")
 def security():
-    return render_template("account/security.html", who=session.require(SENSITIVE))
+    who = session.require(SENSITIVE)
+    kept = services().passkeys.of(who.account.user_id)
+    return render_template(
+        "account/security.html",
+        who=who,
+        kept=kept.passkeys,
+        signals=signals(kept, who.email),
+        provider=provider_name,
+    )
 
 
 def _notes(who, form, refusal=None):

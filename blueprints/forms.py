@@ -16,12 +16,12 @@ class ButtonForm(FlaskForm):
     """A button that changes something: nothing to type, but a CSRF token."""
 
 
-def email_field(*extra: object) -> StringField:
+def email_field(*extra: object, autocomplete: str = "username") -> StringField:
     return StringField(
         "Email",
         filters=[lambda text: text.strip() if text else text],
         validators=[DataRequired("Enter your email address."), Length(max=255), *extra],
-        render_kw={"autocomplete": "username", "type": "email", "autocapitalize": "none", "spellcheck": "false"},
+        render_kw={"autocomplete": autocomplete, "type": "email", "autocapitalize": "none", "spellcheck": "false"},
     )
 
 

@@ -29,6 +29,8 @@ def leave_for(path: str) -> Response:
     """Go to another page of ours by full navigation. htmx would follow a 303 itself and put the page into the form."""
     if request.headers.get("HX-Request"):
         return Response(status=204, headers={"HX-Redirect": path})
+    if request.accept_mimetypes.best == "application/json":  # static/passkeys.js, which goes there itself
+        return make_response({"location": path}, 401)
     return make_response(redirect(path, 303))
 
 

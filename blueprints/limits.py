@@ -10,3 +10,6 @@ limiter = Limiter(get_remote_address)
 
 # One count for all that it decorates, so that guessing does not go on at the next page.
 limited = limiter.shared_limit(lambda: current_app.config["RATE_LIMITS"], scope="tries", methods=["POST"])
+
+# Every sign-in page asks for a challenge when it opens, so these are many more; they cost a row each.
+options_limited = limiter.limit("60 per minute", methods=["POST"])

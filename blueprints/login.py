@@ -1,17 +1,21 @@
 """/login and /logout: the password, which is step 1, and the way out."""
 
-from flask import Blueprint, flash, render_template, url_for
+import secrets
+
+import flask
+from flask import Blueprint, flash, jsonify, render_template, url_for
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField
 from wtforms.validators import DataRequired, Length
 
-from auth.refusals import Refused
+from auth.refusals import CeremonyFailed, Refused, UnknownPasskey
 from blueprints import session
 from blueprints.destination import destination
 from blueprints.forms import ButtonForm, email_field
 from blueprints.htmx import form_page, leave_for
-from blueprints.limits import limited
+from blueprints.limits import limited, options_limited
 from blueprints.mailed import AddressForm, mailed
+from blueprints.passkeys import PasskeyForm, device
 from blueprints.services import services
 
 bp = Blueprint("login", __name__)
@@ -19,7 +23,7 @@ bp = Blueprint("login", __name__)
 
 class SignInForm(FlaskForm):
     next = HiddenField()
-    email = email_field()
+    email = email_field(autocomplete="username webauthn")  # passkeys are offered where the address is typed
     password = PasswordField(
         "Password",
         validators=[DataRequired("Enter your password."), Length(max=1000)],
@@ -31,7 +35,7 @@ class SignInForm(FlaskForm):
 def show():
     who = session.current()
     form = SignInForm(next=destination(), email=who.email if who else None)
-    return form_page("login/login.html", form, who=who)
+    return _form(form, who=who)
 
 
 @bp.post("/login")
@@ -49,8 +53,47 @@ def create():
     return leave_for(destination())
 
 
-def _form(form, refusal=None):
-    return form_page("login/login.html", form, refusal, partial="login/_form.html")
+def _form(form, refusal=None, who=None):
+    unknown = {
+        "method": "signalUnknownCredential",
+        "args": {"rpId": services().passkeys.rp.id, "credentialId": getattr(refusal, "credential_id", None)},
+    }
+    return form_page(
+        "login/login.html",
+        form,
+        refusal,
+        partial="login/_forms.html",
+        who=who,
+        passkey_fields=PasskeyForm(formdata=None, next=form.next.data),
+        signals=[unknown] if isinstance(refusal, UnknownPasskey) else [],
+    )
+
+
+@bp.post("/login/passkey/options")
+@options_limited
+def passkey_options():
+    """The same for everybody: it says nothing about who has an account. Bound to this browser by Flask's session."""
+    flask.session.setdefault("browser", secrets.token_urlsafe(16))
+    return jsonify(services().passkeys.request_options(made_for=flask.session["browser"], user_id=None))
+
+
+@bp.post("/login/passkey")
+@limited
+def with_passkey():
+    form = PasskeyForm()
+    try:
+        if not form.validate_on_submit():
+            raise CeremonyFailed
+        tokens = services().passkeys.sign_in(
+            browser=flask.session.get("browser", ""),
+            credential=form.credential.data,
+            used_with=device(),
+            now=services().clock(),
+        )
+    except Refused as refusal:
+        return _form(SignInForm(formdata=None, next=destination()), refusal)
+    session.start(tokens, signed_in_with="passkey")
+    return leave_for(destination())
 
 
 @bp.get("/login/mail")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flask import current_app
 
 from auth.gateway import Gateway
+from auth.passkey_flows import PasskeyFlows
 from auth.tokens import KeySet
 from auth.totp import AuthenticatorApps
 from auth.vault import Vault
@@ -18,6 +19,7 @@ class Services:
     keys: KeySet
     token_issuer: str
     apps: AuthenticatorApps
+    passkeys: PasskeyFlows
     clock: Callable[[], float]  # Unix time
     mailbox_url: str | None
 

@@ -33,6 +33,15 @@ class Session:
     def factors(self) -> tuple[Factor, ...]:
         return self.account.factors
 
+    @property
+    def apps(self) -> tuple[Factor, ...]:
+        return tuple(factor for factor in self.factors if factor.type == "totp")
+
+    @property
+    def has_passkeys(self) -> bool:
+        """Whether there is the one factor of Supabase's that stands for all passkeys."""
+        return len(self.apps) < len(self.factors)
+
     def may(self, max_age: int | None) -> bool:
         return isinstance(self.decision(max_age), Allow)
 

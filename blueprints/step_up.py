@@ -1,16 +1,18 @@
 """/mfa/challenge: the second step of signing in, and fresh proof before something sensitive."""
 
-from flask import Blueprint, url_for
+import flask
+from flask import Blueprint, jsonify
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, RadioField
 from wtforms.validators import DataRequired
 
-from auth.refusals import Refused, SignInRequired
+from auth.refusals import CeremonyFailed, Refused, SignInRequired
 from blueprints import session
 from blueprints.destination import destination
 from blueprints.forms import code_field
 from blueprints.htmx import form_page, leave_for
-from blueprints.limits import limited
+from blueprints.limits import limited, options_limited
+from blueprints.passkeys import PasskeyForm, device
 from blueprints.services import services
 
 bp = Blueprint("step_up", __name__)
@@ -31,7 +33,7 @@ def show():
     proven = who.factor_age is not None and who.factor_age < JUST_PROVEN_SECONDS
     if not who.factors or proven:  # the back button, or another tab was faster
         return leave_for(destination())
-    return _form(CodeForm(next=destination(), factor=who.factors[-1].id), who)
+    return _form(CodeForm(next=destination(), factor=who.apps[-1].id if who.apps else None), who)
 
 
 @bp.post("/mfa/challenge")
@@ -47,6 +49,30 @@ def create():
         form.code.data = ""
         return _form(form, who, refusal)
     session.renew(key)
+    if not who.has_passkeys:
+        flask.session["offer_passkey"] = True  # where the browser can make one without a gesture: see base.html
+    return leave_for(destination())
+
+
+@bp.post("/mfa/challenge/passkey/options")
+@options_limited
+def passkey_options():
+    who = _signed_in()
+    return jsonify(services().passkeys.request_options(made_for=who.account.id, user_id=who.account.user_id))
+
+
+@bp.post("/mfa/challenge/passkey")
+@limited
+def with_passkey():
+    form = PasskeyForm()
+    if not form.validate_on_submit():
+        return _form(CodeForm(formdata=None, next=destination()), _signed_in(), CeremonyFailed())
+    who = _signed_in(lease=True)
+    try:
+        key = services().passkeys.step_up(who.account, credential=form.credential.data, used_with=device())
+    except Refused as refusal:
+        return _form(CodeForm(formdata=None, next=destination()), who, refusal)
+    session.renew(key)
     return leave_for(destination())
 
 
@@ -58,12 +84,14 @@ def _signed_in(*, lease=False):
 
 
 def _form(form, who, refusal=None):
-    form.factor.choices = [(app.id, app.name) for app in who.factors]
+    form.factor.choices = [(app.id, app.name) for app in who.apps]
+    if not form.factor.data and who.apps:
+        form.factor.data = who.apps[-1].id
     return form_page(
         "step_up/challenge.html",
         form,
         refusal,
-        partial="step_up/_code_form.html",
+        partial="step_up/_forms.html",
         who=who,
-        action=url_for("step_up.create"),
+        passkey_fields=PasskeyForm(formdata=None, next=form.next.data),
     )

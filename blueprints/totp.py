@@ -15,7 +15,7 @@ from blueprints.services import services
 
 bp = Blueprint("totp", __name__, url_prefix="/settings/security/totp")
 
-MOST_APPS = 10  # Supabase's own limit
+MOST_FACTORS = 10  # Supabase's own limit; the one that stands for all passkeys is among them
 
 
 class NameForm(FlaskForm):
@@ -39,7 +39,7 @@ def show():
     who = session.require(SENSITIVE)  # this page shows the secret
     if who.account.enrolment:
         return _set_up(FirstCodeForm(factor=who.account.enrolment.factor_id), who)
-    refusal = TooManyFactors() if len(who.factors) >= MOST_APPS else None
+    refusal = TooManyFactors() if len(who.factors) >= MOST_FACTORS else None
     return _name(NameForm(name=_next_name(who)), refusal)
 
 
@@ -93,7 +93,7 @@ def discard():
 @bp.get("/<uuid:factor_id>/remove")
 def ask_to_remove(factor_id):
     who = session.require(SENSITIVE)
-    return form_page("totp/remove.html", ButtonForm(), app=_app(who, factor_id), others=len(who.factors) - 1)
+    return form_page("totp/remove.html", ButtonForm(), app=_app(who, factor_id), who=who)
 
 
 @bp.post("/<uuid:factor_id>/remove")
@@ -130,11 +130,11 @@ def _set_up(form, who, refusal=None):
 
 
 def _app(who, factor_id):
-    for app in who.factors:
+    for app in who.apps:
         if app.id == str(factor_id):
             return app
     raise UnknownFactor
 
 
 def _next_name(who):
-    return "Phone" if not who.factors else f"App {len(who.factors) + 1}"
+    return "Phone" if not who.apps else f"App {len(who.apps) + 1}"

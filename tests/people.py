@@ -47,7 +47,7 @@ class Browser(TestApp):
 
 def form(page: TestResponse, action: str) -> Any:
     """The form on the page that posts to `action`."""
-    return next(form for form in page.forms.values() if form.action == action)
+    return next(form for form in page.forms.values() if form.action.partition("?")[0] == action)
 
 
 def alerts(page: TestResponse) -> list[str]:

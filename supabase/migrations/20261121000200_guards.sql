@@ -56,7 +56,26 @@ create trigger gate_challenges
   for each row execute function public.gate_challenges();
 
 
+-- Everybody may write their own user_metadata, at aal1 too, and it comes back in every token and every answer. A deep or
+-- huge one would make them unreadable: whoever knows a password could shut the owner out for good.
+create function public.guard_metadata() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  text_form text := new.raw_user_meta_data::text;
+begin
+  if length(text_form) > 8192 or length(text_form) - length(translate(text_form, '{[', '')) > 64 then
+    raise exception 'user metadata is too large or too deep';
+  end if;
+  return new;
+end $$;
+
+create trigger guard_metadata
+  before insert or update of raw_user_meta_data on auth.users
+  for each row execute function public.guard_metadata();
+
+
 revoke all on public.mfa_challenge_grants from public, anon, authenticated, service_role;
 revoke all on sequence public.mfa_challenge_grants_id_seq from public, anon, authenticated, service_role;
 revoke all on function public.guard_factors() from public, anon, authenticated, service_role;
 revoke all on function public.gate_challenges() from public, anon, authenticated, service_role;
+revoke all on function public.guard_metadata() from public, anon, authenticated, service_role;

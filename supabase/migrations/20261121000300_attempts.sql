@@ -77,7 +77,8 @@ end $$;
 --   right         verify accepted the code: the counters start anew
 --   wrong         verify refused the code: the count stays, the claim is released
 --   refused       verify refused for another reason: neither count nor claim stays
---   unknown       the answer to verify was lost: no failure, but the code may be spent, so the claim stays
+--   unknown       the answer to verify was lost: no failure, but the code may be spent, so the claim stays. It counts
+--                 against the cap all the same, or somebody who can make verify slow would guess for nothing
 --   unchallenged  the challenge was refused: the count stays. If the grant is gone all the same, a stranger with
 --                 the password raced the app for it and holds a challenge that takes guesses: all challenges of
 --                 the factor are deleted, and it counts as 20 failures
@@ -116,7 +117,7 @@ begin
   else
     update public.mfa_attempts
        set failures = greatest(failures + counted, 0),
-           since_success = greatest(since_success + counted, 0),
+           since_success = greatest(since_success + case when p_outcome = 'unknown' then 0 else counted end, 0),
            locked_until = case when failures + counted >= p_limit
                                then coalesce(locked_until, now() + make_interval(secs => p_window_seconds)) end
      where user_id = p_user and kind = 'totp';

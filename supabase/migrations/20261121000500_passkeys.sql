@@ -54,10 +54,14 @@ language sql stable security definer set search_path = '' as $$
     'created_at', extract(epoch from p.created_at), 'last_used_at', extract(epoch from p.last_used_at))
 $$;
 
+-- The person's handle, null before the first ceremony, and passkeys.
 create function public.passkeys_of(p_user uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
-  select coalesce(jsonb_agg(public.passkey_json(p) order by p.created_at, p.id), '[]')
-    from public.mfa_passkeys p where p.user_id = p_user
+  select jsonb_build_object(
+    'handle', (select handle from public.webauthn_handles where user_id = p_user),
+    'passkeys', (
+      select coalesce(jsonb_agg(public.passkey_json(p) order by p.created_at, p.id), '[]')
+        from public.mfa_passkeys p where p.user_id = p_user))
 $$;
 
 
@@ -74,9 +78,7 @@ begin
   if p_user is null then return jsonb_build_object('handle', null, 'passkeys', '[]'::jsonb); end if;
 
   insert into public.webauthn_handles (user_id, handle) values (p_user, p_new_handle) on conflict do nothing;
-  return jsonb_build_object(
-    'handle', (select handle from public.webauthn_handles where user_id = p_user),
-    'passkeys', public.passkeys_of(p_user));
+  return public.passkeys_of(p_user);
 end $$;
 
 
@@ -117,13 +119,39 @@ language sql stable security definer set search_path = '' as $$
 $$;
 
 
+-- Writes what was proven into the session, in the very rows Supabase Auth reads: the next refresh says aal2, and
+-- every one after it. p_method is 'mfa/webauthn' or 'recovery_code'. False if the session is not theirs, or is over.
+create function public.mfa_elevate_session(
+  p_session uuid, p_user uuid, p_method text, p_proven_at timestamptz default now()
+) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  mirror uuid;
+begin
+  if p_method not in ('mfa/webauthn', 'recovery_code') then return false; end if;
+  if p_method = 'mfa/webauthn' then
+    mirror := public.passkey_mirror(p_user);
+    if mirror is null then return false; end if;
+  end if;
+  -- Null for a code: an earlier totp entry then stops counting, and the hook lifts the code's own.
+  update auth.sessions set aal = 'aal2', factor_id = mirror where id = p_session and user_id = p_user;
+  if not found then return false; end if;
+  insert into auth.mfa_amr_claims (id, session_id, created_at, updated_at, authentication_method)
+  values (gen_random_uuid(), p_session, p_proven_at, p_proven_at, p_method)
+  on conflict on constraint mfa_amr_claims_session_id_authentication_method_pkey
+  do update set updated_at = excluded.updated_at;
+  return true;
+end $$;
+
+
 -- Adds a passkey, at most p_most of them. The first one also makes the mirror: a factor in Supabase's own table,
 -- verified, usable by nobody (its credential is empty), endorsed. With it, Supabase Auth itself asks people who
 -- have only passkeys for aal2 before a password, an address or another factor is changed.
--- Returns the new id; {"refused": "exists" | "too_many"} if it cannot be.
+-- With p_session, that session is elevated: making a passkey takes the same proof as using it. Returns
+-- {"id": …}, or {"refused": "exists" | "too_many"}.
 create function public.passkey_add(
   p_user uuid, p_credential_id text, p_public_key text, p_sign_count bigint, p_transports text[], p_aaguid uuid,
-  p_name text, p_attachment text, p_backup_eligible boolean, p_backed_up boolean, p_used_with text, p_most integer
+  p_name text, p_attachment text, p_backup_eligible boolean, p_backed_up boolean, p_used_with text, p_session uuid, p_most integer
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -151,32 +179,11 @@ begin
       (id, user_id, friendly_name, factor_type, status, created_at, updated_at, web_authn_credential)
     values (mirror, p_user, '', 'webauthn', 'verified', now(), now(), '{}');
   end if;
-  return jsonb_build_object('id', added);
-end $$;
-
-
--- Writes what was proven into the session, in the very rows Supabase Auth reads: the next refresh says aal2, and
--- every one after it. p_method is 'mfa/webauthn' or 'recovery_code'. False if the session is not theirs, or is over.
-create function public.mfa_elevate_session(
-  p_session uuid, p_user uuid, p_method text, p_proven_at timestamptz default now()
-) returns boolean
-language plpgsql security definer set search_path = '' as $$
-declare
-  mirror uuid;
-begin
-  if p_method not in ('mfa/webauthn', 'recovery_code') then return false; end if;
-  if p_method = 'mfa/webauthn' then
-    mirror := public.passkey_mirror(p_user);
-    if mirror is null then return false; end if;
+  if p_session is not null and public.mfa_elevate_session(p_session, p_user, 'mfa/webauthn') then
+    insert into public.mfa_passkey_sessions (session_id, passkey_id) values (p_session, added)
+    on conflict (session_id) do update set passkey_id = excluded.passkey_id;
   end if;
-  -- Null for a code: an earlier totp entry then stops counting, and the hook lifts the code's own.
-  update auth.sessions set aal = 'aal2', factor_id = mirror where id = p_session and user_id = p_user;
-  if not found then return false; end if;
-  insert into auth.mfa_amr_claims (id, session_id, created_at, updated_at, authentication_method)
-  values (gen_random_uuid(), p_session, p_proven_at, p_proven_at, p_method)
-  on conflict on constraint mfa_amr_claims_session_id_authentication_method_pkey
-  do update set updated_at = excluded.updated_at;
-  return true;
+  return jsonb_build_object('id', added);
 end $$;
 
 
@@ -225,7 +232,7 @@ revoke all on function public.passkeys_of(uuid) from public, anon, authenticated
 revoke all on function public.passkey_json(public.mfa_passkeys) from public, anon, authenticated, service_role;
 revoke all on function public.passkey_take(text, text, text, text) from public, anon, authenticated, service_role;
 revoke all on function public.passkey_add(
-  uuid, text, text, bigint, text[], uuid, text, text, boolean, boolean, text, integer)
+  uuid, text, text, bigint, text[], uuid, text, text, boolean, boolean, text, uuid, integer)
   from public, anon, authenticated, service_role;
 revoke all on function public.passkey_mirror(uuid) from public, anon, authenticated, service_role;
 revoke all on function public.mfa_elevate_session(uuid, uuid, text, timestamptz)
@@ -239,7 +246,7 @@ grant execute on function public.passkey_challenge(text, text, text, boolean, uu
 grant execute on function public.passkeys_of(uuid) to service_role;
 grant execute on function public.passkey_take(text, text, text, text) to service_role;
 grant execute on function public.passkey_add(
-  uuid, text, text, bigint, text[], uuid, text, text, boolean, boolean, text, integer) to service_role;
+  uuid, text, text, bigint, text[], uuid, text, text, boolean, boolean, text, uuid, integer) to service_role;
 grant execute on function public.passkey_used(uuid, bigint, boolean, text, uuid) to service_role;
 grant execute on function public.passkey_suspect(uuid) to service_role;
 grant execute on function public.passkey_rename(uuid, uuid, text) to service_role;
