@@ -60,6 +60,8 @@ def pool(role: str, url: str) -> Iterator[Pool]:
         min_size=2,
         max_size=20,
         check=check,
+        # The pool doubles the pause between its attempts for so long; then the next request makes a fresh one.
+        reconnect_timeout=1,
         name=role,
         open=True,
     ) as opened:

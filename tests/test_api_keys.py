@@ -1,6 +1,7 @@
 """The gateway's rule and the check of access tokens, case by case: no server, no database."""
 
 import base64
+import hmac
 import json
 from dataclasses import replace
 from typing import Any
@@ -194,13 +195,15 @@ def test_without_the_legacy_secret_its_keys_are_unknown(platform):
         verify_access_token(platform, key, leeway_seconds=0)
 
 
-def test_the_legacy_secret_signs_for_nobody_elses_algorithm(older):
-    """HS256 keyed with our public key, and a legacy key said to be ES256."""
-    public = {name: KEY[name] for name in ("kty", "crv", "x", "y")}
+def test_the_legacy_secret_signs_for_no_other_algorithm(platform):
+    """HS256 keyed with our public key, with another secret, and another algorithm with the right one."""
+    older = replace(platform, keys=replace(platform.keys, legacy_secret="s" * 64))
+    text = ".".join([part({"alg": "HS256", "typ": "JWT", "kid": "ours"}), part(CLAIMS | {"role": "service_role"})])
+    public = json.dumps({name: KEY[name] for name in ("kty", "crv", "x", "y")})
     for forged in (
-        signed(CLAIMS | {"role": "service_role"}, key=json.dumps(public), algorithm="HS256"),
+        f"{text}.{part(hmac.digest(public.encode(), text.encode(), 'sha256'))}",
         jwt.encode(CLAIMS, "another secret, just as long as that one", algorithm="HS256"),
-        jwt.encode(CLAIMS, "s" * 64, algorithm="HS512"),
+        jwt.encode(CLAIMS, "s" * 64, algorithm="HS384"),
     ):
         with pytest.raises(UnreadableToken):
             verify_access_token(older, forged, leeway_seconds=0)
