@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -19,7 +20,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from auth import migrations
 from auth.attempts import Rules
+from auth.doctor import examine
+from auth.findings import Setup
 from auth.gateway import Gateway, connection_pool, visitor_address
 from auth.passkey_flows import PasskeyFlows
 from auth.passkeys import RelyingParty
@@ -155,6 +159,24 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
         )
         for what, count in deleted.items():
             print(f"{count:6}  {what}")
+
+    @app.cli.command("doctor")
+    def doctor() -> None:
+        """Check the settings and the guards of the connected Supabase, and say what to do."""
+        setup = Setup(
+            supabase_url=settings.supabase_url.rstrip("/"),
+            public_url=settings.public_url,
+            publishable_key=settings.supabase_publishable_key,
+            secret_key=settings.supabase_secret_key.get_secret_value(),
+            app_secret=settings.secret_key.get_secret_value(),
+            vault_keys=tuple(key.get_secret_value() for key in settings.vault_keys),
+        )
+        promise = migrations.read(Path(app.root_path) / "supabase" / "migrations")
+        report = examine(app.extensions["stepup"].gateway, setup, promise, clock)
+        for finding in report:
+            print(f"{finding.level:4}  {finding.about}: {finding.sentence}")
+        if any(finding.level == "bad" for finding in report):
+            raise SystemExit(1)
 
     return app
 

@@ -20,6 +20,7 @@ from supabase_auth.errors import (
 )
 from supabase_auth.types import Session
 
+from auth.migrations import Facts
 from auth.refusals import (
     CeremonyFailed,
     Detour,
@@ -189,6 +190,65 @@ class Gateway:
             if answer.user.id != user_id or answer.properties.verification_type != "magiclink":
                 raise CeremonyFailed
             return answer.properties.hashed_token
+
+    # For `flask doctor`.
+
+    def create_account(self, email: str, password: str, *, made_by: str) -> str:
+        """Make an account that needs no confirmation, without a mail, and return its id.
+
+        `made_by` is kept in app_metadata, which nobody can write without the secret key.
+        """
+        with _refusing():
+            return (
+                self._client(self._secret_key)
+                .auth.admin.create_user(
+                    {
+                        "email": email,
+                        "password": password,
+                        "email_confirm": True,
+                        "app_metadata": {"made_by": made_by},
+                    }
+                )
+                .user.id
+            )
+
+    def delete_account(self, user_id: str) -> None:
+        with _refusing():
+            self._client(self._secret_key).auth.admin.delete_user(user_id)
+
+    def list_accounts_as_visitor(self) -> None:
+        """Ask with the publishable key for what only the secret key may see. Anything but a refusal is a hole."""
+        with _refusing():
+            self._client(self._publishable_key).auth.admin.list_users(page=1, per_page=1)
+
+    def auth_settings(self) -> dict[str, Any]:
+        """Return what Supabase Auth says of itself to everybody; supabase-py has no call for it."""
+        return self._ask_directly("GET", "settings", {})
+
+    def enrol_unused_kind(self, tokens: Tokens, kind: Literal["phone", "webauthn"]) -> None:
+        """Try to enrol a factor of a kind that the app does not use; supabase-py cannot for webauthn."""
+        headers = {"Authorization": f"Bearer {tokens.access_token}"}
+        self._ask_directly("POST", "factors", headers, {"factor_type": kind, "friendly_name": kind})
+
+    def facts(self, names: list[str], session_id: str | None) -> Facts | None:
+        """Return what public.doctor_facts says. None: there is no such function, so the migrations were not applied."""
+        try:
+            return self.call("doctor_facts", lambda found: Facts(**found), p_names=names, p_session=session_id)
+        except Unavailable as error:
+            if getattr(error.__cause__, "code", None) == "PGRST202":
+                return None
+            raise
+
+    def _ask_directly(
+        self, method: str, path: str, headers: dict[str, str], body: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        with _refusing():
+            version = {"X-Supabase-Api-Version": "2024-01-01"}
+            address, headers = f"{self._url}/auth/v1/{path}", version | {"apikey": self._publishable_key} | headers
+            answer = self._http.request(method, address, headers=headers, json=body)
+            if answer.is_client_error:
+                raise _refusal(answer.json().get("code"))
+            return dict(answer.raise_for_status().json())
 
     # The account. These need the person's session.
 

@@ -32,6 +32,7 @@ GRANTS = {
         for function in (
             "cancel_email_change(uuid)",
             "cleanup(integer,integer,integer)",
+            "doctor_facts(text[],uuid)",
             "mfa_begin_attempt(uuid,uuid,text,integer,integer,integer)",
             "mfa_discard_enrolments(uuid)",
             "mfa_end_attempt(uuid,uuid,text,bigint,text,integer,integer,integer)",
