@@ -29,14 +29,6 @@ create trigger guard_factors
 
 -- Supabase Auth counts no wrong codes, and one challenge takes guesses for 300 s. So a challenge is made only
 -- against a grant, which mfa_begin_attempt writes together with its count.
-create table public.mfa_challenge_grants (
-  id bigint generated always as identity primary key,
-  factor_id uuid not null references auth.mfa_factors on delete cascade,
-  expires_at timestamptz not null default now() + interval '30 seconds'
-);
-create index mfa_challenge_grants_factor on public.mfa_challenge_grants (factor_id);
-alter table public.mfa_challenge_grants enable row level security;
-
 create function public.gate_challenges() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -74,8 +66,6 @@ create trigger guard_metadata
   for each row execute function public.guard_metadata();
 
 
-revoke all on public.mfa_challenge_grants from public, anon, authenticated, service_role;
-revoke all on sequence public.mfa_challenge_grants_id_seq from public, anon, authenticated, service_role;
 revoke all on function public.guard_factors() from public, anon, authenticated, service_role;
 revoke all on function public.gate_challenges() from public, anon, authenticated, service_role;
 revoke all on function public.guard_metadata() from public, anon, authenticated, service_role;

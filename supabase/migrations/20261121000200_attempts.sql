@@ -22,6 +22,16 @@ create table public.mfa_spent_codes (
 alter table public.mfa_spent_codes enable row level security;
 
 
+-- Permission for one challenge. The guard in the next migration makes none without.
+create table public.mfa_challenge_grants (
+  id bigint generated always as identity primary key,
+  factor_id uuid not null references auth.mfa_factors on delete cascade,
+  expires_at timestamptz not null default now() + interval '30 seconds'
+);
+create index mfa_challenge_grants_factor on public.mfa_challenge_grants (factor_id);
+alter table public.mfa_challenge_grants enable row level security;
+
+
 -- Begins one attempt: checks the lock, claims the code, counts the attempt as a failure until proven otherwise
 -- (a caller that dies in between leaves it counted), and grants one challenge.
 -- Returns {"grant": id}, or {"refused": "unknown" | "disabled" | "locked" | "spent", "retry_after": seconds}.
@@ -131,6 +141,8 @@ begin
 end $$;
 
 
+revoke all on public.mfa_challenge_grants from public, anon, authenticated, service_role;
+revoke all on sequence public.mfa_challenge_grants_id_seq from public, anon, authenticated, service_role;
 revoke all on public.mfa_attempts from public, anon, authenticated, service_role;
 revoke all on public.mfa_spent_codes from public, anon, authenticated, service_role;
 revoke all on function public.mfa_begin_attempt(uuid, uuid, text, integer, integer, integer)
