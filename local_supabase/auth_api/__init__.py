@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from local_supabase.auth_api import (
     mail_requests,
     sessions,
     sign_up,
+    steady,
     tokens,
 )
 from local_supabase.auth_api.call import Call, address_of
@@ -104,25 +106,34 @@ def blueprint(platform: Platform) -> Blueprint:
             return Response(status=405)
         if request.method == "HEAD":  # routing takes it for GET; a mail scanner's HEAD must not use up a link
             return Response(status=405)
-        try:
-            return _answered(platform, limiter, request, handler, arguments)
-        except api_keys.InvalidApiKey as error:
-            return _json(error.body, 401)
-        except Refused as refusal:
-            return _refusal(refusal)
-        except psycopg.OperationalError as error:
-            log.exception("database error")
-            if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
-                return _refusal(Refused(503, "unknown", "The database is not available, try again"))
-            return _refusal(unexpected())
-        except Exception:
-            log.exception("unexpected failure")
-            return _refusal(unexpected())
+        begin = time.monotonic()
+        response = _answered(platform, limiter, request, handler, arguments)
+        steady.wait(request, handler, response, since=begin)
+        return response
 
     return auth
 
 
 def _answered(
+    platform: Platform, limiter: Limiter, request: Request, handler: Callable[..., Any], arguments: Any
+) -> Response:
+    try:
+        return _done(platform, limiter, request, handler, arguments)
+    except api_keys.InvalidApiKey as error:
+        return _json(error.body, 401)
+    except Refused as refusal:
+        return _refusal(refusal)
+    except psycopg.OperationalError as error:
+        log.exception("database error")
+        if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+            return _refusal(Refused(503, "unknown", "The database is not available, try again"))
+        return _refusal(unexpected())
+    except Exception:
+        log.exception("unexpected failure")
+        return _refusal(unexpected())
+
+
+def _done(
     platform: Platform, limiter: Limiter, request: Request, handler: Callable[..., Any], arguments: Any
 ) -> Response:
     if handler not in WITHOUT_API_KEY:
