@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -20,10 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from auth import migrations
 from auth.attempts import Rules
-from auth.doctor import examine
-from auth.findings import Setup
 from auth.gateway import Gateway, connection_pool, visitor_address
 from auth.passkey_flows import PasskeyFlows
 from auth.passkeys import RelyingParty
@@ -34,6 +30,7 @@ from auth.vault import Vault
 from blueprints import (
     account,
     change_email,
+    commands,
     confirm,
     login,
     machine,
@@ -101,28 +98,7 @@ class Settings(BaseSettings):
 def create_app(settings: Settings | None = None, *, clock: Callable[[], float] = time.time) -> Flask:
     app = Flask(__name__)
     settings = settings or _settings_or_exit()
-    secure = settings.public_url.startswith("https://")
-    app.config.update(
-        NAME=settings.app_name,
-        PUBLIC_URL=settings.public_url,
-        SECRET_KEY=settings.secret_key.get_secret_value(),
-        # __Host- keeps another name under our domain from planting a cookie here; browsers want https for it.
-        VAULT_COOKIE_NAME="__Host-stepup" if secure else "stepup",
-        SESSION_COOKIE_NAME="__Host-session" if secure else "session",
-        SESSION_COOKIE_SECURE=secure,
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        WTF_CSRF_TIME_LIMIT=None,  # a sign-in page left open must still work; the token lives as long as the session
-        MAX_CONTENT_LENGTH=64 * 1024,
-        RELATED_ORIGINS=list(settings.related_origins),
-        SECURITY_KEY_ROLES=frozenset(settings.security_key_roles),
-        RATELIMIT_ENABLED=bool(settings.rate_limits),
-        RATE_LIMITS=settings.rate_limits,
-        RATELIMIT_STORAGE_URI=settings.redis_url,
-    )
-    if settings.trusted_proxies:
-        # Only as many entries of X-Forwarded-For are believed as there are proxies of ours to have written them.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies)
+    _configure(app, settings)
     app.extensions["stepup"] = _services(settings, clock)
     CSRFProtect(app)
     limiter.init_app(app)
@@ -147,37 +123,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _crashed)
 
-    @app.cli.command("cleanup")
-    def cleanup() -> None:
-        """Delete what has outlived its purpose: see docs/data.md."""
-        deleted = app.extensions["stepup"].gateway.call(
-            "cleanup",
-            dict,
-            p_session_days=settings.session_days,
-            p_log_days=settings.log_days,
-            p_address_days=settings.address_days,
-        )
-        for what, count in deleted.items():
-            print(f"{count:6}  {what}")
-
-    @app.cli.command("doctor")
-    def doctor() -> None:
-        """Check the settings and the guards of the connected Supabase, and say what to do."""
-        setup = Setup(
-            supabase_url=settings.supabase_url.rstrip("/"),
-            public_url=settings.public_url,
-            publishable_key=settings.supabase_publishable_key,
-            secret_key=settings.supabase_secret_key.get_secret_value(),
-            app_secret=settings.secret_key.get_secret_value(),
-            vault_keys=tuple(key.get_secret_value() for key in settings.vault_keys),
-        )
-        promise = migrations.read(Path(app.root_path) / "supabase" / "migrations")
-        report = examine(app.extensions["stepup"].gateway, setup, promise, clock)
-        for finding in report:
-            print(f"{finding.level:4}  {finding.about}: {finding.sentence}")
-        if any(finding.level == "bad" for finding in report):
-            raise SystemExit(1)
-
+    commands.register(app, settings, clock)
     return app
 
 
@@ -191,6 +137,31 @@ def _settings_or_exit() -> Settings:
             "`make run` starts everything with an embedded Supabase; .env.example lists all settings.", file=sys.stderr
         )
         raise SystemExit(2) from None
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    secure = settings.public_url.startswith("https://")
+    app.config.update(
+        NAME=settings.app_name,
+        PUBLIC_URL=settings.public_url,
+        SECRET_KEY=settings.secret_key.get_secret_value(),
+        # __Host- keeps another name under our domain from planting a cookie here; browsers want https for it.
+        VAULT_COOKIE_NAME="__Host-stepup" if secure else "stepup",
+        SESSION_COOKIE_NAME="__Host-session" if secure else "session",
+        SESSION_COOKIE_SECURE=secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        WTF_CSRF_TIME_LIMIT=None,  # a sign-in page left open must still work; the token lives as long as the session
+        MAX_CONTENT_LENGTH=64 * 1024,
+        RELATED_ORIGINS=list(settings.related_origins),
+        SECURITY_KEY_ROLES=frozenset(settings.security_key_roles),
+        RATELIMIT_ENABLED=bool(settings.rate_limits),
+        RATE_LIMITS=settings.rate_limits,
+        RATELIMIT_STORAGE_URI=settings.redis_url,
+    )
+    if settings.trusted_proxies:
+        # Only as many entries of X-Forwarded-For are believed as there are proxies of ours to have written them.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies)
 
 
 def _services(settings: Settings, clock: Callable[[], float]) -> Services:
