@@ -108,7 +108,7 @@ def blueprint(platform: Platform) -> Blueprint:
             return Response(status=405)
         begin = time.monotonic()
         response = _answered(platform, limiter, request, handler, arguments)
-        steady.wait(request, handler, response, since=begin)
+        steady.wait(handler, response, since=begin)
         return response
 
     return auth

@@ -93,7 +93,7 @@ def _with_password(call: Call) -> dict[str, Any] | Refused:
     if not email:
         raise Refused(422, "phone_provider_disabled", "Phone logins are disabled")
     user = user_by_email(call.connection, email)
-    if user is not None and is_banned(user):
+    if user is not None and user["encrypted_password"] and is_banned(user):
         raise Refused(400, "user_banned", "User is banned")
     is_right = passwords.is_right(password, user["encrypted_password"] if user else None)
     if user is not None and user["encrypted_password"]:

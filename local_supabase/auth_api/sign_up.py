@@ -36,7 +36,9 @@ def sign_up(call: Call) -> dict[str, Any]:
         return sessions.start(call, user["id"], method="password")
     audit.write(call, user, "user_confirmation_requested", provider="email")
     mails.send_link(call, user, mails.CONFIRMATION, challenge)
-    return users_json.of(call.connection, existing_user(call.connection, user["id"]))
+    shown = users_json.of(call.connection, existing_user(call.connection, user["id"]))
+    # What an admin wrote about somebody invited is not for whoever types the address here.
+    return shown | {"user_metadata": {}, "identities": []} if user["invited_at"] else shown
 
 
 def with_link(call: Call, email: str, data: dict[str, Any], challenge: Challenge | None) -> None:

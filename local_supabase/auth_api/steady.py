@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Request, Response
+from flask import Response
 
 from local_supabase.auth_api import mail_requests, passwords, sessions, sign_up
 
@@ -25,11 +25,10 @@ _AT_LEAST: dict[Callable[..., Any], float] = {
 }
 
 
-def wait(request: Request, handler: Callable[..., Any], response: Response, *, since: float) -> None:
+def wait(handler: Callable[..., Any], response: Response, *, since: float) -> None:
     """Return when the answer may leave; `since` is time.monotonic() of when the request came in."""
-    is_login = handler is sessions.grant and request.args.get("grant_type") == "password"
-    if is_login and response.status_code == 400:
-        at_least = WITH_HASH_SECONDS  # a right password has nothing to hide
+    if handler is sessions.grant and response.headers.get("x-sb-error-code") == "invalid_credentials":
+        at_least = WITH_HASH_SECONDS  # all others of this endpoint have nothing to hide, or say it in so many words
     elif response.status_code in (400, 429):
         at_least = 0.0  # refused before anybody was looked for, or in so many words
     else:

@@ -322,6 +322,9 @@ def test_an_invited_person_confirms_and_sets_a_password(wire, admin, people, mai
     first = token_hash(mails(email)[0])
     assert mails(email)[0]["kind"] == "invite"
     assert admin("POST", "/invite", {"email": email}).body["id"] == invited["id"]
+    database.execute("update auth.users set confirmation_sent_at = null where id = %s", [invited["id"]])
+    strangers = people.sign_up(email, "somebody else's 3").body
+    assert (strangers["user_metadata"], strangers["identities"]) == ({}, [])
     assert wire("POST", "/verify", {"type": "invite", "token_hash": first}).refusal == (403, "otp_expired")
     accepted = wire("POST", "/verify", {"type": "invite", "token_hash": token_hash(mails(email)[0])})
     assert accepted.body["user"]["email_confirmed_at"]

@@ -18,7 +18,8 @@ REFUSED = (429, "over_request_rate_limit")
 
 @pytest.fixture
 def limited(people_with):
-    return people_with(rate_limits=RateLimits(), sb_forwarded_for=True)
+    # As slow to fill up as can be, so that a busy machine does not make a test wait it out.
+    return people_with(rate_limits=RateLimits(token_refresh=30, mfa_per_minute=6), sb_forwarded_for=True)
 
 
 @pytest.fixture
