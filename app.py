@@ -260,7 +260,7 @@ def _refused(refusal: Refused) -> Response:
 
 
 def _csrf_error(_error: CSRFError) -> Response:
-    sentence = "This page had been open for too long, or you signed in or out in another tab. Please try again."
+    sentence = "This page had been open for too long, or you signed in or out in another tab."
     return refusal_page(Refused(sentence, status=400), retry_at=here())
 
 

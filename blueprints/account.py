@@ -1,5 +1,6 @@
 """/ and /account and /settings/security: what a person sees and may do."""
 
+import flask
 from flask import Blueprint, flash, render_template, url_for
 from flask_wtf import FlaskForm
 from wtforms import TextAreaField
@@ -79,4 +80,14 @@ def _notes(who, form, refusal=None):
         who=who,
         notes=notes,
         button=ButtonForm(),
+        signals=_signals_due(who),
     )
+
+
+def _signals_due(who):
+    """Once after a change of address: the authenticators of this browser still show people the old one."""
+    if "address_changed" not in flask.session:
+        return []
+    kept = services().passkeys.of(who.account.user_id)
+    del flask.session["address_changed"]
+    return signals(kept, who.email)

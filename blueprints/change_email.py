@@ -16,7 +16,9 @@ bp = Blueprint("change_email", __name__, url_prefix="/account/change-email")
 
 
 class NewAddressForm(FlaskForm):
-    email = email_field(Email("Enter an email address, like name@example.com."))
+    email = email_field(
+        Email("Enter an email address, like name@example.com."), label="New email address", autocomplete="email"
+    )
 
 
 @bp.get("")

@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import flask
 from flask import Blueprint, flash, request, url_for
 from flask_wtf import FlaskForm
 from wtforms import HiddenField
@@ -63,6 +64,7 @@ def _address_changed(tokens):
     else:
         session.start(tokens, signed_in_with="email_change")
     flash(f"Your address is now {claims.email}.")
+    flask.session["address_changed"] = True  # passkeys here still name the old one: see account.show
     return leave_for(url_for("account.show"))
 
 

@@ -16,9 +16,9 @@ class ButtonForm(FlaskForm):
     """A button that changes something: nothing to type, but a CSRF token."""
 
 
-def email_field(*extra: object, autocomplete: str = "username") -> StringField:
+def email_field(*extra: object, label: str = "Email", autocomplete: str = "username") -> StringField:
     return StringField(
-        "Email",
+        label,
         filters=[lambda text: text.strip() if text else text],
         validators=[DataRequired("Enter your email address."), Length(max=255), *extra],
         render_kw={"autocomplete": autocomplete, "type": "email", "autocapitalize": "none", "spellcheck": "false"},

@@ -29,14 +29,17 @@ def leave_for(path: str) -> Response:
     """Go to another page of ours by full navigation. htmx would follow a 303 itself and put the page into the form."""
     if request.headers.get("HX-Request"):
         return Response(status=204, headers={"HX-Redirect": path})
-    if request.accept_mimetypes.best == "application/json":  # static/passkeys.js, which goes there itself
+    if _is_for_script():
         return make_response({"location": path}, 401)
     return make_response(redirect(path, 303))
 
 
 def refusal_page(refusal: Refused, **context: Any) -> Response:
     """Say why a request was refused, on a page of its own. With htmx above the form, which keeps what was typed."""
-    if request.headers.get("HX-Request"):
+    if _is_for_script():
+        again = " Load the page and try again." if "retry_at" in context else ""
+        response = make_response({"error": refusal.sentence + again})
+    elif request.headers.get("HX-Request"):
         response = make_response(render_template("_notice.html", refusal=refusal, **context))
         response.headers["HX-Retarget"] = "#notice"
         response.headers["HX-Reswap"] = "outerHTML"
@@ -45,6 +48,11 @@ def refusal_page(refusal: Refused, **context: Any) -> Response:
     response.status_code = refusal.status
     response.headers["Vary"] = "HX-Request"
     return _with_retry_after(response, refusal)
+
+
+def _is_for_script() -> bool:
+    """Whether static/passkeys.js asks, which goes to the location itself, or says the error beside its button."""
+    return bool(request.accept_mimetypes.best == "application/json")
 
 
 def _with_retry_after(response: Response, refusal: Refused | None) -> Response:

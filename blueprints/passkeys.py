@@ -14,6 +14,7 @@ from auth.assurance import SENSITIVE
 from auth.passkey_flows import MOST_PASSKEYS
 from auth.refusals import Refused, SignInRequired, TooManyPasskeys, UnknownPasskey
 from blueprints import session
+from blueprints.destination import destination
 from blueprints.forms import ButtonForm
 from blueprints.htmx import form_page, leave_for
 from blueprints.services import services
@@ -75,7 +76,7 @@ def create():
         return _page(form, who, refusal)
     session.renew(key)
     flash(f"“{name}” was added. From now on you can sign in with it.")
-    return leave_for(url_for("passkeys.show"))
+    return leave_for(destination() if form.next.data else url_for("passkeys.show"))
 
 
 @bp.get("/<uuid:passkey_id>")
@@ -161,6 +162,7 @@ def _page(form, who, refusal=None):
         "passkeys/passkeys.html",
         form,
         refusal,
+        partial="passkeys/_add.html",
         who=who,
         kept=kept.passkeys,
         signals=signals(kept, who.email),
@@ -170,5 +172,6 @@ def _page(form, who, refusal=None):
 
 
 def _edit(form, who, kept):
-    others = len(services().passkeys.of(who.account.user_id).passkeys) - 1
+    good = [other for other in services().passkeys.of(who.account.user_id).credentials if not other.suspect]
+    others = sum(other.credential_id != kept.passkey.credential_id for other in good)
     return form_page("passkeys/passkey.html", form, kept=kept, others=others, apps=who.apps, button=ButtonForm())

@@ -66,12 +66,12 @@ def passkey_options():
 def with_passkey():
     form = PasskeyForm()
     if not form.validate_on_submit():
-        return _form(CodeForm(formdata=None, next=destination()), _signed_in(), CeremonyFailed())
+        return _form(CodeForm(formdata=None, next=destination()), _signed_in(), CeremonyFailed(), of_passkey=True)
     who = _signed_in(lease=True)
     try:
         key = services().passkeys.step_up(who.account, credential=form.credential.data, used_with=device())
     except Refused as refusal:
-        return _form(CodeForm(formdata=None, next=destination()), who, refusal)
+        return _form(CodeForm(formdata=None, next=destination()), who, refusal, of_passkey=True)
     session.renew(key)
     return leave_for(destination())
 
@@ -83,7 +83,7 @@ def _signed_in(*, lease=False):
     return who
 
 
-def _form(form, who, refusal=None):
+def _form(form, who, refusal=None, *, of_passkey=False):
     form.factor.choices = [(app.id, app.name) for app in who.apps]
     if not form.factor.data and who.apps:
         form.factor.data = who.apps[-1].id
@@ -93,5 +93,6 @@ def _form(form, who, refusal=None):
         refusal,
         partial="step_up/_forms.html",
         who=who,
+        refused_passkey=of_passkey,
         passkey_fields=PasskeyForm(formdata=None, next=form.next.data),
     )

@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ from app import Settings, create_app
 from local_supabase.stack import _serving
 from tests.browser.chromium import launch_options
 from tests.browser.pages import Site
+from tests.browser.passkey_device import PasskeyDevice
+from tests.people import Person
 
 RESULTS = Path(__file__).parent.parent.parent / "test-results"
 TIMEOUT_MS = 10_000
@@ -87,9 +90,22 @@ def chromium_with_memory(playwright: Playwright) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
     """The app as it is served to people, by the server of the stack. Its log is in the report of a test that fails."""
+    with _served() as site:
+        yield site
+
+
+@pytest.fixture
+def hurried_site() -> Iterator[Site]:
+    """The same, but for a passkey people have one second."""
+    with _served(passkey_timeout_ms=1000) as site:
+        yield site
+
+
+@contextmanager
+def _served(**settings: Any) -> Iterator[Site]:
     with socket.create_server(("localhost", 0)) as listener:
         url = f"http://localhost:{listener.getsockname()[1]}"
-        app = create_app(Settings(public_url=url, rate_limits=""))  # every browser has the same address
+        app = create_app(Settings(public_url=url, rate_limits="", **settings))  # every browser has the same address
         with _serving(app, listener):
             yield Site(url, app.extensions["stepup"].mailbox_url)
         app.extensions["stepup"].gateway.close()
@@ -100,7 +116,7 @@ def open_browser(chromium: Browser, site: Site, request: pytest.FixtureRequest) 
     """Open a new browser with these options of Playwright's `new_context`; another Chromium with `chromium`."""
     opened = request.node.stash[visits] = []
 
-    def open_browser(*, chromium: Browser = chromium, **options: Any) -> Page:
+    def open_browser(*, chromium: Browser = chromium, site: Site = site, **options: Any) -> Page:
         context = chromium.new_context(base_url=site.url, reduced_motion="reduce", **options)
         opened.append(Visit(context, site))
         return context.new_page()
@@ -113,6 +129,24 @@ def open_browser(chromium: Browser, site: Site, request: pytest.FixtureRequest) 
 @pytest.fixture
 def page(open_browser: Callable[..., Page]) -> Page:
     return open_browser()
+
+
+@pytest.fixture
+def comes_in(site: Site) -> Callable[[Page, Person], Page]:
+    """Sign a browser in as somebody, as far as HTTP alone can: through the form it takes much longer."""
+
+    def comes_in(page: Page, person: Person) -> Page:
+        cookie = person.signs_in().cookies["stepup"]
+        page.context.add_cookies([{"name": "stepup", "value": cookie, "url": site.url}])
+        return page
+
+    return comes_in
+
+
+@pytest.fixture
+def passkey_device(page: Page) -> PasskeyDevice:
+    """The device that `page` is on."""
+    return PasskeyDevice(page)
 
 
 @pytest.hookimpl(wrapper=True)

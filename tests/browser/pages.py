@@ -51,6 +51,18 @@ class Screen:
         width, window = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         return found + ([f"{width} px wide in a window of {window}"] if width > window else [])
 
+    def to_sign_out(self) -> "SignOut":
+        self._menu("Sign out").click()
+        return SignOut(self.page)
+
+    def reach(self, target: Locator) -> None:
+        """Go on with the Tab key until `target` has the focus."""
+        for _ in range(20):
+            if target.evaluate("element => element === document.activeElement"):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"the Tab key does not lead to {target}")
+
     def press(self, *keys: str) -> None:
         """Type with the keyboard alone; the names of keys as in Playwright, and text as it is."""
         for key in keys:
@@ -103,13 +115,12 @@ class Mailbox(Screen):
     HEADING = "Mailbox"
 
     def open_mail_to(self, email: str) -> "Mail":
-        self.page.get_by_role("listitem").filter(has_text=email).get_by_role("link").click()
+        """Open the newest one."""
+        self.page.get_by_role("listitem").filter(has_text=email).get_by_role("link").first.click()
         return Mail(self.page)
 
 
 class Mail(Screen):
-    HEADING = "Confirm your e-mail address"
-
     def follow_link(self) -> "Confirm":
         with self.page.expect_popup() as tab:
             self.page.frame_locator("iframe").get_by_role("link").click()
@@ -119,9 +130,8 @@ class Mail(Screen):
 class Confirm(Screen):
     HEADING = "Confirm that this is your address"
 
-    def confirm(self) -> "Account":
+    def confirm(self) -> None:
         self._button("Confirm and go on").click()
-        return Account(self.page)
 
 
 class Account(Screen):
@@ -143,10 +153,6 @@ class Account(Screen):
         self._menu("Security").click()
         return Security(self.page)
 
-    def to_sign_out(self) -> "SignOut":
-        self._menu("Sign out").click()
-        return SignOut(self.page)
-
 
 class Security(Screen):
     HEADING = "Security"
@@ -154,6 +160,22 @@ class Security(Screen):
     @property
     def apps(self) -> Locator:
         return self.page.get_by_role("region", name="Authenticator apps").get_by_role("listitem")
+
+    @property
+    def passkeys(self) -> Locator:
+        return self.page.get_by_role("region", name="Passkeys").get_by_role("listitem")
+
+    def to_passkeys(self) -> "Passkeys":
+        self.page.get_by_role("region", name="Passkeys").get_by_role("link", name="Add").click()
+        return Passkeys(self.page)
+
+    def change_password(self) -> "NewPassword":
+        self._link("Change your password").click()
+        return NewPassword(self.page)
+
+    def change_address(self) -> "ChangeAddress":
+        self._link("Change your address").click()
+        return ChangeAddress(self.page)
 
     def set_up_app(self) -> "NameApp":
         self._link("Set up an authenticator app").click()
@@ -163,9 +185,91 @@ class Security(Screen):
         self._menu("Notes").click()
         return Account(self.page)
 
-    def to_sign_out(self) -> "SignOut":
-        self._menu("Sign out").click()
-        return SignOut(self.page)
+
+class Passkeys(Screen):
+    HEADING = "Passkeys"
+
+    @staticmethod
+    def open(page: Page) -> "Passkeys":
+        page.goto("/settings/security/passkeys")
+        return Passkeys(page)
+
+    @property
+    def cards(self) -> Locator:
+        return self.page.get_by_role("main").get_by_role("listitem")
+
+    @property
+    def add_button(self) -> Locator:
+        return self._button("Add a passkey on this device")
+
+    @property
+    def key_button(self) -> Locator:
+        return self._button("Security key or another device")
+
+    @property
+    def said(self) -> Locator:
+        """What is said beside the buttons."""
+        return self.page.get_by_role("region", name="Add").get_by_role("status").filter(has_text=".")
+
+    @property
+    def shared_device_warning(self) -> Locator:
+        return self.page.get_by_text("a device that others use too")
+
+    def add(self) -> None:
+        """Add a passkey on this device."""
+        before = self.cards.count()
+        self.add_button.click()
+        expect(self.cards).to_have_count(before + 1)
+
+    def change(self, name: str) -> "Passkey":
+        self._link(f"Change {name}").click()
+        return Passkey(self.page, f"Change “{name}”")
+
+
+class Passkey(Screen):
+    @property
+    def name_field(self) -> Locator:
+        return self.page.get_by_label("Name")
+
+    def rename(self, name: str) -> None:
+        self.name_field.fill(name)
+        self._button("Save the name").click()
+
+    def remove(self) -> Passkeys:
+        self._button("Remove the passkey").click()
+        return Passkeys(self.page)
+
+
+class NewPassword(Screen):
+    HEADING = "Choose a new password"
+
+    def choose(self, password: str) -> None:
+        self.page.get_by_label("New password").fill(password)
+        self._button("Set the password").click()
+
+
+class ChangeAddress(Screen):
+    HEADING = "Change your address"
+
+    @staticmethod
+    def open(page: Page) -> "ChangeAddress":
+        page.goto("/account/change-email")
+        return ChangeAddress(page)
+
+    @property
+    def waiting(self) -> Locator:
+        return self.page.get_by_role("region", name="Waiting for both mailboxes")
+
+    def ask_for(self, email: str) -> None:
+        self.page.get_by_label("New email address").fill(email)
+        self._button("Send two mails").click()
+
+    def cancel(self) -> None:
+        self._button("Cancel the change").click()
+
+    def open_mailbox(self) -> Mailbox:
+        self._link("Read them in the mailbox").click()
+        return Mailbox(self.page)
 
 
 class NameApp(Screen):
@@ -241,14 +345,47 @@ class SignIn(Screen):
     def submit_button(self) -> Locator:
         return self._button("Sign in")
 
+    @property
+    def passkey_button(self) -> Locator:
+        return self._button("Sign in with a passkey")
+
+    @property
+    def said(self) -> Locator:
+        """What is said beside the button for passkeys."""
+        return self.page.locator("#passkey-form").get_by_role("status")
+
+    def forgot_password(self) -> "AskForMail":
+        self._link("Forgot your password?").click()
+        return AskForMail(self.page, "Forgot your password?")
+
+    def by_mail(self) -> "AskForMail":
+        self._link("Sign in by mail").click()
+        return AskForMail(self.page, "Sign in by mail")
+
     def sign_in(self, email: str, password: str) -> None:
         self.email_field.fill(email)
         self.password_field.fill(password)
         self.submit_button.click()
 
 
+class AskForMail(Screen):
+    def ask(self, email: str) -> CheckMail:
+        self.page.get_by_label("Email").fill(email)
+        self._button("Send the link").click()
+        return CheckMail(self.page)
+
+
 class Challenge(Screen):
     HEADING = "Confirm that it is you"
+
+    @property
+    def passkey_button(self) -> Locator:
+        return self._button("Use a passkey")
+
+    @property
+    def said(self) -> Locator:
+        """What is said beside the button for passkeys."""
+        return self.page.locator("#passkey-form").get_by_role("status")
 
     @property
     def code_field(self) -> Locator:

@@ -40,7 +40,8 @@ def test_from_sign_up_to_a_note_that_only_aal2_can_read(open_browser, javascript
     mailbox = look_at(check_mail.open_mailbox())
     mail = look_at(mailbox.open_mail_to(email))
     confirm = look_at(mail.follow_link())
-    account = look_at(confirm.confirm())
+    confirm.confirm()
+    account = look_at(Account(confirm.page))
 
     security = look_at(account.to_security())
     name_app = look_at(security.set_up_app())

@@ -104,7 +104,8 @@ def test_a_double_click_sends_a_form_once(open_browser, alice_with_totp):
     account.note_field.fill("Only once")
     page.get_by_role("button", name="Add note").dblclick()
     expect(account.notes).to_have_count(1)
-    assert len(sent) == 3
+    # Beside the three forms, pages have asked on their own what a passkey would have to answer.
+    assert len([url for url in sent if not url.endswith("/options")]) == 3
 
 
 def test_without_a_connection_a_sentence_says_so_and_what_was_typed_stays(open_browser, alice):

@@ -1,5 +1,7 @@
 """Back, reload and other tabs: what was on the screen is not what may be seen or done now."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -57,7 +59,8 @@ def test_nothing_that_is_secret_is_left_in_the_browser(page, alice):
     connect = ConnectApp(page)
     connect.finish("000 000")
     expect(connect.alert).to_be_visible()
-    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+    assert page.evaluate("[Object.keys(localStorage), sessionStorage.length, document.cookie]") == [["people"], 0, ""]
+    assert re.fullmatch(r'\["[0-9a-f]{8}"\]', page.evaluate("localStorage.people"))
     assert page.evaluate("history.state") in (None, {"htmx": True})
     assert page.url.endswith("/settings/security/totp")
     assert {cookie["httpOnly"] for cookie in page.context.cookies()} == {True}
@@ -88,7 +91,7 @@ def test_a_form_in_another_tab_from_before_signing_in_says_what_to_do(page, alic
     expect(old.alert).to_be_focused()
     expect(old.email_field).to_have_value(alice.email)
     assert old.barriers() == []
-    old.page.get_by_role("link", name="Load the page again").click()
+    old.page.get_by_role("link", name="Load the page and try again").click()
     expect(old.page.get_by_role("main")).to_contain_text(f"You are signed in as {alice.email}")
 
 
