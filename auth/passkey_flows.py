@@ -145,7 +145,7 @@ class PasskeyFlows:
                 p_backed_up=new.backed_up,
                 p_used_with=used_with,
                 # Made without a gesture, it proves nothing about who was there.
-                p_session=account.session_id if new.user_verified else None,
+                p_session=None if taken.conditional else account.session_id,
                 p_most=MOST_PASSKEYS,
             )
             return self._renewed(account), name
