@@ -1,6 +1,7 @@
 """Passkeys as people live with them: added, used to sign in and to step up, renamed, removed."""
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -505,6 +506,32 @@ def test_a_passkey_that_names_no_owner_steps_up_but_does_not_sign_in(alice, here
     alice.submits_password(browser)
     assert step_up(browser, device, user_handle=None).location == "/account"
     assert sign_in(alice.browser(), device, user_handle=None).status_code == 422
+
+
+def test_a_token_that_runs_out_during_the_gesture_costs_nothing_but_a_refresh(alice, here, device, round_trips):
+    browser = alice.browser()
+    page = alice.submits_password(browser).follow().follow()
+    answer = device.get(options_on(browser, page).json)
+    alice.expires_tokens()
+    round_trips.clear()
+    assert submitted(page, answer).location == "/account"
+    assert round_trips.count("POST /auth/v1/token") == 2
+    assert claims_of(alice, browser)["aal"] == "aal2"
+
+
+def test_while_another_request_rotates_the_tokens_a_step_up_waits_and_keeps_its_challenge(alice, here, device):
+    browser = alice.browser()
+    page = alice.submits_password(browser).follow().follow()
+    answer = device.get(options_on(browser, page).json)
+    vault = alice.app.extensions["stepup"].vault
+    rotating = vault.read(browser.cookies["stepup"], lease=True)
+    with ThreadPoolExecutor(1) as thread:
+        stepped_up = thread.submit(submitted, page, answer)
+        time.sleep(0.3)
+        assert not stepped_up.done()
+        vault.store(rotating, alice.app.extensions["stepup"].gateway.refresh(rotating.tokens.refresh_token))
+        assert stepped_up.result(timeout=10).location == "/account"
+    assert claims_of(alice, browser)["aal"] == "aal2"
 
 
 @pytest.mark.parametrize("path", ["/login/passkey", "/mfa/challenge/passkey", PASSKEYS])
