@@ -25,6 +25,7 @@ from tests.ceremonies import (
 )
 from tests.mailbox import link_to
 from tests.people import Browser, alerts, form
+from tests.proxy import app_behind_proxy, running_proxy
 from tests.stranger import Stranger
 
 APPLE = UUID("fbfc3007-154e-4ecc-8c0b-6e020557d7bd")
@@ -722,6 +723,80 @@ def test_related_origins_are_published_where_they_are_set():
         assert answer.json == {"origins": ["https://one.example", "https://two.example"]}
     finally:
         app.extensions["stepup"].gateway.close()
+
+
+# When Supabase is away in the middle of it
+
+
+@pytest.fixture(scope="module")
+def proxy():
+    with running_proxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def stormy_app(proxy):
+    app = app_behind_proxy(proxy.url)
+    yield app
+    app.extensions["stepup"].gateway.close()
+
+
+TROUBLES = ["cut", "lost", "broken"]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_sign_in_that_breaks_off_anywhere_signs_nobody_in_and_can_be_tried_again(
+    new_person, stormy_app, proxy, device, trouble
+):
+    alice = new_person(app=stormy_app)
+    add_passkey(alice.signs_in(), device)
+    for path in ("passkey_take", "generate_link", "/verify", "passkey_used", "/token", "vault_open"):
+        browser = alice.browser()
+        page = browser.get("/login", {"next": "/account"})
+        answer = device.get(options_on(browser, page).json)
+        proxy.upset(path, trouble)
+        assert submitted(page, answer).status_code == 503, path
+        assert browser.get("/account").location.startswith("/login"), path
+        assert sign_in(browser, device).location == "/account", path
+        assert claims_of(alice, browser)["aal"] == "aal2", path
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_step_up_that_breaks_off_anywhere_signs_nobody_out_and_can_be_tried_again(
+    new_person, stormy_app, proxy, device, trouble
+):
+    alice = new_person(app=stormy_app)
+    add_passkey(alice.signs_in(), device)
+    for path in ("vault_read_and_take", "passkey_used", "/token"):
+        browser = alice.browser()
+        page = alice.submits_password(browser).follow().follow()
+        answer = device.get(options_on(browser, page).json)
+        proxy.upset(path, trouble)
+        assert submitted(page, answer).status_code == 503, path
+        assert browser.get("/account").location.startswith("/mfa/challenge"), path
+        if path == "vault_read_and_take" and trouble == "lost":  # nobody knows that they hold the lease: it runs out
+            expired = "update public.web_account_sessions set lease_until = now() where user_id = %s"
+            alice.database.execute(expired, [alice.id])
+        assert step_up(browser, device).location == "/account", path
+        assert browser.get("/account").status_code == 200
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_adding_a_passkey_that_breaks_off_anywhere_leaves_one_or_none(new_person, stormy_app, proxy, trouble):
+    alice = new_person(app=stormy_app)
+    browser = alice.signs_in()
+    for path in ("passkey_take", "passkey_add", "/token"):
+        device, before = Authenticator(), len(passkeys_of(alice))
+        page = browser.get(PASSKEYS)
+        answer = device.create(options_on(browser, page, "device-form").json)
+        proxy.upset(path, trouble)
+        assert submitted(page, answer, "device-form").status_code == 503, path
+        kept = path == "/token" or (path == "passkey_add" and trouble == "lost")
+        assert len(passkeys_of(alice)) == before + kept, path
+        if browser.get(PASSKEYS).status_code == 303:  # it was not proven yet, as far as the browser's token says
+            assert kept, path
+            assert step_up(browser, device).location == "/account", path
+        assert browser.get(PASSKEYS).status_code == 200, path
 
 
 # What it costs
