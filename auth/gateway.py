@@ -180,14 +180,19 @@ class Gateway:
     def sign_in_link(self, email: str, user_id: str) -> str:
         """Make a sign-in link that nobody is mailed, and return its token hash for confirm().
 
-        Supabase makes an account for an address it does not know, so whose link it is has to be looked at.
+        Supabase makes an account for an address it does not know, so whose link it is has to be looked at. And
+        using the link would confirm an address that never was.
 
         Raises:
-            CeremonyFailed: it would sign in somebody else.
+            CeremonyFailed: it would sign in somebody else, or somebody who may not.
         """
         with _refusing():
             answer = self._client(self._secret_key).auth.admin.generate_link({"type": "magiclink", "email": email})
-            if answer.user.id != user_id or answer.properties.verification_type != "magiclink":
+            if (
+                answer.user.id != user_id
+                or answer.user.email_confirmed_at is None
+                or answer.properties.verification_type != "magiclink"
+            ):
                 raise CeremonyFailed
             return answer.properties.hashed_token
 

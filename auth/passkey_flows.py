@@ -21,7 +21,7 @@ from auth.refusals import (
     UnknownPasskey,
 )
 from auth.tokens import KeySet, Tokens, verified
-from auth.vault import Account, Vault
+from auth.vault import Account, Answered, Vault
 
 MOST_PASSKEYS = 20
 CHALLENGE_BYTES = 32
@@ -145,7 +145,7 @@ class PasskeyFlows:
                 p_backed_up=new.backed_up,
                 p_used_with=used_with,
                 # Made without a gesture, it proves nothing about who was there.
-                p_session=account.session_id if new.user_verified else None,
+                p_session=None if taken.conditional else account.session_id,
                 p_most=MOST_PASSKEYS,
             )
             return self._renewed(account), name
@@ -153,20 +153,20 @@ class PasskeyFlows:
     def step_up(self, account: Account, *, credential: str, used_with: str) -> str:
         """Prove one of this person's passkeys: the session becomes aal2. Return the new key of the vault.
 
-        `account` must have the lease.
+        `account` must have the lease, and with it the challenge that `credential` answers: see answered().
 
         Raises:
             CeremonyFailed, PasskeySuspect
         """
         with self.vault.lease_of(account):
-            self._prove(
-                credential,
-                "step_up",
-                made_for=account.id,
-                asked_user=account.user_id,
-                session_id=account.session_id,
-                used_with=used_with,
+            taken = _taken(account.taken)
+            if taken is None or taken.passkey is None:
+                raise CeremonyFailed
+            challenge = passkeys.posted_challenge(credential)
+            sign_count, backed_up = self._verified(
+                credential, challenge, taken, taken.passkey, asked_user=account.user_id
             )
+            self._used(taken.passkey, sign_count, backed_up, used_with=used_with, session_id=account.session_id)
             return self._renewed(account)
 
     def sign_in(self, *, browser: str, credential: str, used_with: str, now: float) -> Tokens:
@@ -232,17 +232,6 @@ class PasskeyFlows:
             raise CeremonyFailed
         return taken
 
-    def _prove(
-        self, credential: str, purpose: Purpose, *, made_for: str, asked_user: str, session_id: str, used_with: str
-    ) -> None:
-        challenge = passkeys.posted_challenge(credential)
-        credential_id = bytes_to_base64url(passkeys.posted_credential_id(credential))
-        taken = self._take(challenge, purpose, made_for=made_for, credential_id=credential_id)
-        if taken.passkey is None:
-            raise CeremonyFailed
-        sign_count, backed_up = self._verified(credential, challenge, taken, taken.passkey, asked_user=asked_user)
-        self._used(taken.passkey, sign_count, backed_up, used_with=used_with, session_id=session_id)
-
     def _verified(
         self, credential: str, challenge: bytes, taken: _Taken, kept: KeptPasskey, *, asked_user: str | None
     ) -> tuple[int, bool]:
@@ -297,6 +286,14 @@ class PasskeyFlows:
         if claims.aal != "aal2" or not claims.stamped:
             raise Denied  # the hook or the mirror factor is missing
         return tokens
+
+
+def answered(credential: str) -> Answered:
+    """Return what a response says it answers, and by which passkey. Raises CeremonyFailed: it says nothing."""
+    return Answered(
+        bytes_to_base64url(passkeys.posted_challenge(credential)),
+        bytes_to_base64url(passkeys.posted_credential_id(credential)),
+    )
 
 
 def _kept(answer: Any) -> Kept:

@@ -34,11 +34,20 @@ class Enrolment:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """The challenge that a passkey's response answers, and the id of that passkey; both base64url, nothing proven."""
+
+    challenge: str
+    credential_id: str
+
+
+@dataclass(frozen=True)
 class Account:
     """What the vault knows about the holder of a key.
 
     `lease` names the holder's right to rotate the tokens, where it was asked for. `stale`: the key was replaced a
-    moment ago, so these are the tokens of before, good for reading only.
+    moment ago, so these are the tokens of before, good for reading only. `taken` is what public.passkey_take says,
+    where a challenge was answered.
     """
 
     id: str
@@ -51,6 +60,7 @@ class Account:
     enrolment: Enrolment | None
     stale: bool
     lease: str | None
+    taken: Any = None
 
 
 class Vault:
@@ -89,26 +99,26 @@ class Vault:
         """Sign out: the vault and its Supabase session end. Other devices stay signed in."""
         self._gateway.call("vault_close", nothing, p_key_hash=_hash(key))
 
-    def read(self, key: str, *, lease: bool = False) -> Account | None:
+    def read(self, key: str, *, lease: bool = False, answered: Answered | None = None) -> Account | None:
         """Return who holds `key`, with tokens that are good for another minute, or None: nobody, any more.
 
         One request to Supabase, unless the access token has run out. Then one of all the requests and processes
         that notice it refreshes, and the others use the old token while it is valid, or wait.
         With `lease` the account comes with the right to rotate its tokens; store() gives it back, and lease_of() does
-        when that does not come to pass.
+        when that does not come to pass. With `answered` too, its challenge is taken in the same request.
 
         Raises:
             Unavailable: Supabase is not there, or the tokens were being rotated for too long.
         """
         holder = str(uuid.uuid4())
-        account = self._read_and_refresh(key, holder, lease)
+        account = self._read_and_refresh(key, holder, lease, answered)
         if self._will_do(account, lease):
             return account
         assert account is not None
         with self._only_poller(account.id):
             give_up_at = time.monotonic() + PATIENCE_SECONDS
             while time.monotonic() < give_up_at:
-                account = self._read_and_refresh(key, holder, lease)
+                account = self._read_and_refresh(key, holder, lease, answered)
                 if self._will_do(account, lease):
                     return account
                 time.sleep(POLL_SECONDS)
@@ -161,8 +171,8 @@ class Vault:
         if not endorsed:
             raise Unavailable
 
-    def _read_and_refresh(self, key: str, holder: str, lease: bool) -> Account | None:
-        account = self._read(key, holder, lease)
+    def _read_and_refresh(self, key: str, holder: str, lease: bool, answered: Answered | None) -> Account | None:
+        account = self._read(key, holder, lease, answered)
         if account is None or account.lease is None or not self._expiring(account):
             return account
         with self.lease_of(account):
@@ -192,14 +202,16 @@ class Vault:
         with lock:
             yield
 
-    def _read(self, key: str, holder: str, lease: bool) -> Account | None:
+    def _read(self, key: str, holder: str, lease: bool, answered: Answered | None = None) -> Account | None:
+        taking = {"p_challenge": answered.challenge, "p_credential_id": answered.credential_id} if answered else {}
         try:
             return self._gateway.call(
-                "vault_read",
+                "vault_read_and_take" if answered else "vault_read",
                 lambda entry: None if entry is None else self._account(entry, holder),
                 p_key_hash=_hash(key),
                 p_lease_holder=holder,
-                p_margin_seconds=None if lease else REFRESH_MARGIN_SECONDS,
+                p_margin_seconds=None if lease and not answered else REFRESH_MARGIN_SECONDS,
+                **taking,
             )
         except InvalidToken:  # the key it was sealed with is no longer in VAULT_KEYS
             return None
@@ -221,6 +233,7 @@ class Vault:
             enrolment=enrolment and Enrolment(enrolment["factor"], enrolment["name"], self._open(enrolment["secret"])),
             stale=entry["stale"],
             lease=holder if entry["leased"] else None,
+            taken=entry.get("taken"),
         )
 
     def _sealed(self, tokens: Tokens) -> dict[str, str]:

@@ -8,7 +8,7 @@ from flask import Response, current_app, g, request
 from auth.assurance import SIGNED_IN, Allow, Challenge, Decision, Deny, Factor, decide, factor_age
 from auth.refusals import Denied, SignInRequired, StepUpRequired
 from auth.tokens import Claims, Tokens, verified
-from auth.vault import Account
+from auth.vault import Account, Answered
 from blueprints.services import services
 
 
@@ -53,13 +53,14 @@ class Session:
         return factor_age(self.claims, now=self.now)
 
 
-def current(*, lease: bool = False) -> Session | None:
+def current(*, lease: bool = False, answered: Answered | None = None) -> Session | None:
     """Return who is signed in, however weakly, or None. Pages that decide by it use require() instead.
 
-    With `lease`, the right to rotate the tokens comes along, or None if the cookie has just been replaced.
+    With `lease`, the right to rotate the tokens comes along, or None if the cookie has just been replaced. With
+    `answered` too, what a passkey's response answers.
     """
     key = request.cookies.get(current_app.config["VAULT_COOKIE_NAME"])
-    account = services().vault.read(key, lease=lease) if key else None
+    account = services().vault.read(key, lease=lease, answered=answered) if key else None
     if key is None or account is None or (lease and account.stale):
         return None
     now = services().clock()

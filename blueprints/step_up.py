@@ -6,6 +6,7 @@ from flask_wtf import FlaskForm
 from wtforms import HiddenField, RadioField
 from wtforms.validators import DataRequired
 
+from auth import passkey_flows
 from auth.refusals import CeremonyFailed, Refused, SignInRequired
 from blueprints import session
 from blueprints.destination import destination
@@ -65,9 +66,13 @@ def passkey_options():
 @limited
 def with_passkey():
     form = PasskeyForm()
-    if not form.validate_on_submit():
-        return _form(CodeForm(formdata=None, next=destination()), _signed_in(), CeremonyFailed(), of_passkey=True)
-    who = _signed_in(lease=True)
+    try:
+        if not form.validate_on_submit():
+            raise CeremonyFailed
+        answered = passkey_flows.answered(form.credential.data)
+    except CeremonyFailed as refusal:
+        return _form(CodeForm(formdata=None, next=destination()), _signed_in(), refusal, of_passkey=True)
+    who = _signed_in(lease=True, answered=answered)
     try:
         key = services().passkeys.step_up(who.account, credential=form.credential.data, used_with=device())
     except Refused as refusal:
@@ -76,8 +81,8 @@ def with_passkey():
     return leave_for(destination())
 
 
-def _signed_in(*, lease=False):
-    who = session.current(lease=lease)
+def _signed_in(*, lease=False, answered=None):
+    who = session.current(lease=lease, answered=answered)
     if who is None:
         raise SignInRequired
     return who

@@ -51,6 +51,7 @@ GRANTS = {
             "vault_expire(uuid)",
             "vault_open(text,text,uuid,uuid,text,text,text,timestamp with time zone)",
             "vault_read(text,uuid,integer)",
+            "vault_read_and_take(text,uuid,integer,text,text)",
             "vault_release(uuid,uuid)",
             "vault_store(uuid,uuid,text,text,timestamp with time zone,text)",
         )

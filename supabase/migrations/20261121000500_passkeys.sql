@@ -111,6 +111,25 @@ begin
 end $$;
 
 
+-- What a step-up begins with, in one request: reads the vault as vault_read() does, with the lease, and takes the
+-- challenge that was made for this account; "taken" is what passkey_take() says. As long as somebody else has the
+-- lease, or the tokens have to be refreshed first, nothing is taken: the app asks again.
+create function public.vault_read_and_take(
+  p_key_hash text, p_lease_holder uuid, p_margin_seconds integer, p_challenge text, p_credential_id text
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  entry jsonb := public.vault_read(p_key_hash, p_lease_holder, null);
+begin
+  if (entry ->> 'leased')::boolean
+     and (entry ->> 'expires_at')::numeric >= extract(epoch from now()) + p_margin_seconds then
+    return entry || jsonb_build_object(
+      'taken', public.passkey_take(p_challenge, 'step_up', entry ->> 'account', p_credential_id));
+  end if;
+  return entry;
+end $$;
+
+
 create function public.passkey_mirror(p_user uuid) returns uuid
 language sql stable security definer set search_path = '' as $$
   select f.id from auth.mfa_factors f
@@ -231,6 +250,8 @@ revoke all on function public.passkey_challenge(text, text, text, boolean, uuid,
 revoke all on function public.passkeys_of(uuid) from public, anon, authenticated, service_role;
 revoke all on function public.passkey_json(public.mfa_passkeys) from public, anon, authenticated, service_role;
 revoke all on function public.passkey_take(text, text, text, text) from public, anon, authenticated, service_role;
+revoke all on function public.vault_read_and_take(text, uuid, integer, text, text)
+  from public, anon, authenticated, service_role;
 revoke all on function public.passkey_add(
   uuid, text, text, bigint, text[], uuid, text, text, boolean, boolean, text, uuid, integer)
   from public, anon, authenticated, service_role;
@@ -245,6 +266,7 @@ revoke all on function public.passkey_rename(uuid, uuid, text) from public, anon
 grant execute on function public.passkey_challenge(text, text, text, boolean, uuid, text) to service_role;
 grant execute on function public.passkeys_of(uuid) to service_role;
 grant execute on function public.passkey_take(text, text, text, text) to service_role;
+grant execute on function public.vault_read_and_take(text, uuid, integer, text, text) to service_role;
 grant execute on function public.passkey_add(
   uuid, text, text, bigint, text[], uuid, text, text, boolean, boolean, text, uuid, integer) to service_role;
 grant execute on function public.passkey_used(uuid, bigint, boolean, text, uuid) to service_role;
