@@ -419,13 +419,26 @@ def test_two_removals_at_once_do_not_each_count_on_the_others_factor(database, s
         for step in steps:
             life.does(cursor, step)
     removals = [Step("removes", factor=factor) for factor in factors][::order]
+    both_at_once(life, removals)
+    compare(life, [*steps, *removals], supabase, database)
+
+
+def test_two_first_passkeys_at_once_share_one_mirror(database, supabase):
+    life = Life([Step("adds", "A", PASSKEY), Step("adds", "B", OTHER_PASSKEY)])
+    with database.cursor() as cursor:
+        life.begins(cursor)
+    both_at_once(life, life.steps)
+    compare(life, life.steps, supabase, database)
+
+
+def both_at_once(life: Life, steps: list[Step]) -> None:
+    """The second begins before the first is committed, and has to wait for it."""
     url = os.environ["DATABASE_URL"]
     with psycopg.connect(url) as one, psycopg.connect(url) as other, ThreadPoolExecutor(1) as thread:
-        life.does(one.cursor(), removals[0])
-        waiting = thread.submit(life.does, other.cursor(), removals[1])
+        life.does(one.cursor(), steps[0])
+        waiting = thread.submit(life.does, other.cursor(), steps[1])
         time.sleep(0.1)
         assert not waiting.done()
         one.commit()
         waiting.result(timeout=10)
         other.commit()
-    compare(life, [*steps, *removals], supabase, database)
