@@ -38,7 +38,7 @@ async function perform(form) {
   }).then(() => null, (reason) => reason);
   button.disabled = false;
   form.removeAttribute("aria-busy");
-  if (!error || pending) return; // done, or another button was pressed meanwhile
+  if (!error || error.name === "AbortError") return; // done, or stopped by another button, or by leaving
   say(form, wordsFor(form, error));
   button.focus(); // being disabled, it had lost it
   startAutofill();
@@ -55,6 +55,7 @@ async function optionsFor(form, signal) {
     });
     body = await answer.json();
   } catch {
+    signal.throwIfAborted();
     throw new DOMException("", "NetworkError"); // nobody answered, or only a proxy
   }
   if (body.location) return detour(body.location);
