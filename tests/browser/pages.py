@@ -57,6 +57,7 @@ class Screen:
 
     def reach(self, target: Locator) -> None:
         """Go on with the Tab key until `target` has the focus."""
+        expect(target).to_be_visible()
         for _ in range(20):
             if target.evaluate("element => element === document.activeElement"):
                 return

@@ -157,7 +157,9 @@ def test_everything_takes_no_mouse(signed_in, passkey_device, alice):
     sign_in = opens_sign_in(page, passkey_device)
     sign_in.reach(sign_in.email_field)
     sign_in.press(alice.email, "Tab", alice.password, "Enter")
-    Challenge(page).press("Space")
+    challenge = Challenge(page)
+    expect(challenge.passkey_button).to_be_focused()
+    challenge.press("Space")
     Account(page)
 
 
