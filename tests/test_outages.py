@@ -1,6 +1,7 @@
 """Supabase away, in every way, under every page: calm words, nobody signed out, nothing half-done, nobody stuck."""
 
 import time
+from dataclasses import replace
 
 import pyotp
 import pytest
@@ -53,14 +54,15 @@ def stormy_app(proxy):
 
 
 @pytest.fixture(scope="module")
-def reused(new_person, stormy_app):
-    return Reused(lambda: new_person(app=stormy_app))
+def reused(new_person):
+    return Reused(new_person)
 
 
 @pytest.fixture
-def settled(reused):
-    """Somebody whose browser reaches Supabase through the proxy."""
-    return reused()
+def settled(reused, stormy_app):
+    """Somebody whose browser, once everything was set up, reaches Supabase through the proxy."""
+    found = reused()
+    return replace(found, browser=Browser(stormy_app, found.browser.cookiejar))
 
 
 def check_calm(page, began):
