@@ -204,6 +204,8 @@ def test_what_an_outcome_leaves_behind(alice_with_totp, outcome, refusal, failur
     set_counts(alice_with_totp, failures=2, since_success=7)
     attempt = begin(alice_with_totp, "a code")
     assert counts(alice_with_totp) == {"failures": 3, "since_success": 8, "locked": False}
+    if outcome not in ("unchallenged", "unanswered"):  # the challenge was made, and took the grant
+        alice_with_totp.database.execute("delete from public.mfa_challenge_grants where id = %s", [attempt.grant])
     told = settle(alice_with_totp, attempt, outcome)
     assert refusal is None or type(told) is refusal
     assert counts(alice_with_totp) == {"failures": failures, "since_success": since_success, "locked": False}

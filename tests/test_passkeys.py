@@ -609,6 +609,12 @@ def test_the_upgrade_is_offered_once_and_only_to_whoever_has_no_passkey(alice, o
 # Renaming and removing
 
 
+def test_a_passkey_is_renamed_in_place(alice, here):
+    card = next(form for form in here.get(PASSKEYS).forms.values() if "name" in form.fields)
+    card["name"] = "In my pocket"
+    assert "In my pocket" in card.submit().follow()
+
+
 def test_a_passkey_is_renamed(alice, here):
     (kept,) = passkeys_of(alice)
     address = f"{PASSKEYS}/{kept['id']}"

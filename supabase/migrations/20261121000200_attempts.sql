@@ -105,8 +105,11 @@ declare
   stolen boolean;
   counted integer;  -- how this outcome changes the failures that mfa_begin_attempt has counted
 begin
-  delete from public.mfa_challenge_grants where id = p_grant and factor_id = p_factor;
-  grant_left := found;
+  -- After a challenge that was made, a grant that is left is another attempt's: it took ours, and we took its.
+  if p_outcome in ('unchallenged', 'unanswered') then
+    delete from public.mfa_challenge_grants where id = p_grant and factor_id = p_factor;
+    grant_left := found;
+  end if;
   stolen := p_outcome = 'unchallenged' and not grant_left
     and exists (select from auth.mfa_factors where id = p_factor);
   counted := case when stolen then 20 when p_outcome in ('refused', 'unknown') then -1 else 0 end;
