@@ -23,7 +23,9 @@ from auth.attempts import Rules
 from auth.gateway import Gateway, connection_pool, visitor_address
 from auth.passkey_flows import PasskeyFlows
 from auth.passkeys import RelyingParty
-from auth.refusals import Refused, SignInRequired, StepUpRequired, TooManyRequests, Unavailable
+from auth.recovery_codes import LENGTHS
+from auth.recovery_flows import RecoveryCodes
+from auth.refusals import CodesUsedUp, Refused, SignInRequired, StepUpRequired, TooManyRequests, Unavailable
 from auth.tokens import KeySet
 from auth.totp import AuthenticatorApps
 from auth.vault import Vault
@@ -36,6 +38,7 @@ from blueprints import (
     machine,
     passkeys,
     password,
+    recovery_codes,
     session,
     signup,
     step_up,
@@ -63,6 +66,7 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr = Field(min_length=32)
     vault_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
+    recovery_code_pepper: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
     public_url: str = Field(default="http://localhost:5000", pattern=r"^https?://[^/\s]+$")
     app_name: str = "Stepup"
     rp_id: str | None = None
@@ -74,6 +78,8 @@ class Settings(BaseSettings):
     mfa_attempts_limit: int = Field(default=5, ge=1)
     mfa_attempts_window_seconds: int = Field(default=900, ge=60)
     mfa_attempts_cap: int = Field(default=60, ge=5, le=100)
+    recovery_code_length: int = LENGTHS[0]
+    recovery_code_ttl_days: int = Field(default=0, ge=0)
     supabase_timeout_seconds: float = Field(default=5, gt=0, le=6)  # less than the vault's lease of 7 s
     rate_limits: str = "20 per 5 minutes; 100 per hour"
     redis_url: str = "memory://"
@@ -82,7 +88,7 @@ class Settings(BaseSettings):
     log_days: int = Field(default=90, ge=1)
     address_days: int = Field(default=30, ge=1)
 
-    @field_validator("vault_keys", "related_origins", "security_key_roles", mode="before")
+    @field_validator("vault_keys", "recovery_code_pepper", "related_origins", "security_key_roles", mode="before")
     @classmethod
     def _comma_separated(cls, text: object) -> object:
         return tuple(key.strip() for key in text.split(",") if key.strip()) if isinstance(text, str) else text
@@ -93,6 +99,23 @@ class Settings(BaseSettings):
         for key in keys:
             Fernet(key.get_secret_value())
         return keys
+
+    @field_validator("recovery_code_pepper")
+    @classmethod
+    def _named_secrets(cls, peppers: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        parts = [pepper.get_secret_value().partition(":") for pepper in peppers]
+        if any(not name or len(secret) < 32 for name, _, secret in parts):
+            raise ValueError("each is a name, a colon and a secret of at least 32 characters")
+        if len({name for name, _, _ in parts}) < len(parts):
+            raise ValueError("each needs a name of its own")
+        return peppers
+
+    @field_validator("recovery_code_length")
+    @classmethod
+    def _known_length(cls, length: int) -> int:
+        if length not in LENGTHS:
+            raise ValueError("8 or 16")
+        return length
 
 
 def create_app(settings: Settings | None = None, *, clock: Callable[[], float] = time.time) -> Flask:
@@ -112,11 +135,24 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     app.after_request(session.send_cookie)
     app.after_request(_security_headers)
 
-    for module in (account, signup, confirm, login, password, change_email, step_up, totp, passkeys, machine):
+    for module in (
+        account,
+        signup,
+        confirm,
+        login,
+        password,
+        change_email,
+        step_up,
+        totp,
+        passkeys,
+        recovery_codes,
+        machine,
+    ):
         app.register_blueprint(module.bp)
 
     app.register_error_handler(SignInRequired, lambda _: leave_for(url_for("login.show", next=here())))
     app.register_error_handler(StepUpRequired, lambda _: leave_for(url_for("step_up.show", next=here())))
+    app.register_error_handler(CodesUsedUp, lambda _: leave_for(url_for("recovery_codes.show")))
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(CSRFError, _csrf_error)
     app.register_error_handler(RateLimitExceeded, lambda _: refusal_page(TooManyRequests()))
@@ -153,6 +189,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,  # a sign-in page left open must still work; the token lives as long as the session
         MAX_CONTENT_LENGTH=64 * 1024,
+        RECOVERY_CODE_TTL_DAYS=settings.recovery_code_ttl_days,
         RELATED_ORIGINS=list(settings.related_origins),
         SECURITY_KEY_ROLES=frozenset(settings.security_key_roles),
         RATELIMIT_ENABLED=bool(settings.rate_limits),
@@ -174,12 +211,13 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
     vault = Vault(gateway, MultiFernet([Fernet(key.get_secret_value()) for key in settings.vault_keys]), clock)
     keys = KeySet(gateway.public_keys, clock)
     token_issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1"
+    rules = Rules(settings.mfa_attempts_limit, settings.mfa_attempts_window_seconds, settings.mfa_attempts_cap)
     apps = AuthenticatorApps(
         gateway=gateway,
         vault=vault,
         keys=keys,
         token_issuer=token_issuer,
-        rules=Rules(settings.mfa_attempts_limit, settings.mfa_attempts_window_seconds, settings.mfa_attempts_cap),
+        rules=rules,
         code_key=hmac.digest(settings.secret_key.get_secret_value().encode(), b"spent codes", hashlib.sha256),
     )
     passkey_flows = PasskeyFlows(
@@ -195,6 +233,16 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
         ),
         timeout_ms=settings.passkey_timeout_ms,
     )
+    codes = RecoveryCodes(
+        gateway=gateway,
+        vault=vault,
+        keys=keys,
+        token_issuer=token_issuer,
+        rules=rules,
+        peppers=dict(_named(pepper.get_secret_value()) for pepper in settings.recovery_code_pepper),
+        length=settings.recovery_code_length,
+        ttl_days=settings.recovery_code_ttl_days or None,
+    )
     return Services(
         gateway=gateway,
         vault=vault,
@@ -202,9 +250,15 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
         token_issuer=token_issuer,
         apps=apps,
         passkeys=passkey_flows,
+        codes=codes,
         clock=clock,
         mailbox_url=settings.mailbox_url,
     )
+
+
+def _named(pepper: str) -> tuple[str, bytes]:
+    name, _, secret = pepper.partition(":")
+    return name, secret.encode()
 
 
 def _utc(timestamp: float) -> str:

@@ -69,6 +69,10 @@ class WrongCode(Refused):
         super().__init__(self.sentence + left)
 
 
+class WrongRecoveryCode(WrongCode):
+    sentence = "That recovery code is not right. Compare it with your sheet."
+
+
 class CodeSpent(Refused):
     """The same code twice. Its own sentence, or honest people think that their app is broken."""
 
@@ -79,12 +83,17 @@ class CodeSpent(Refused):
 
 class Locked(Refused):
     status = 429
+    locked = "Codes"
 
     def __init__(self, *, retry_after: int) -> None:
         minutes = -(-retry_after // 60)
         unit = "minute" if minutes == 1 else "minutes"
-        super().__init__(f"Too many wrong codes. Codes are locked for {minutes} more {unit}.")
+        super().__init__(f"Too many wrong codes. {self.locked} are locked for {minutes} more {unit}.")
         self.retry_after = retry_after
+
+
+class RecoveryCodesLocked(Locked):
+    locked = "Recovery codes"
 
 
 class Disabled(Refused):
@@ -92,6 +101,38 @@ class Disabled(Refused):
 
     sentence = "Codes from this app are switched off after too many wrong ones. Please contact support."
     status = 403
+
+
+class RecoveryCodesDisabled(Disabled):
+    sentence = "Recovery codes are switched off after too many wrong ones. Use another way, or contact support."
+
+
+class UsedRecoveryCode(Refused):
+    sentence = "That recovery code was used before, and each works once. Use another one of the sheet."
+
+
+class OldRecoveryCode(Refused):
+    """Its sheet was replaced. Only somebody who holds that sheet reads this."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__(f"That code is from sheet {label}, which was replaced. Use a code from your newest sheet.")
+
+
+class ExpiredRecoveryCode(Refused):
+    sentence = "That code is from a sheet that is too old to be used. Please contact support."
+
+
+class CodesChanged(Refused):
+    sentence = "Your codes or your apps were changed a moment ago, in another tab perhaps. Please look again."
+    status = 409
+
+
+class Busy(Refused):
+    """All memory that checking codes may take is taken."""
+
+    sentence = "Too many people are entering codes at this moment. Please try again."
+    status = 503
+    retry_after = 5
 
 
 class Intercepted(Refused):
@@ -166,6 +207,10 @@ class Detour(Exception):
 
 class SignInRequired(Detour):
     """Nobody is signed in, or the session has ended at Supabase, or freshness wants the password again."""
+
+
+class CodesUsedUp(Detour):
+    """Signed in with the last recovery code: a new sheet comes before anything else."""
 
 
 class StepUpRequired(Detour):

@@ -44,6 +44,10 @@ class Claims:
     stamped: bool
     roles: frozenset[str] = frozenset()  # of app_metadata, which only an administrator can write
 
+    def proven_at(self, method: str) -> int:
+        """When this was last proven; 0: never."""
+        return max((proof.at for proof in self.amr if proof.method == method), default=0)
+
 
 class KeySet:
     """The project's public signing keys, fetched when needed and kept for ten minutes."""

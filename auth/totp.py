@@ -114,7 +114,7 @@ class AuthenticatorApps:
             with suppress(Unavailable):
                 self._end(attempt, "unknown")
             tokens = self.gateway.refresh(account.tokens.refresh_token)
-            if self._last_code(tokens, now) > self._last_code(account.tokens, now):
+            if self._claims(tokens, now).proven_at("totp") > self._claims(account.tokens, now).proven_at("totp"):
                 return tokens
             self.vault.store(account, tokens)
             raise TryAgain from None
@@ -126,9 +126,6 @@ class AuthenticatorApps:
         if outcome != "right":
             log.warning("totp attempt of user %s: %s (%s)", attempt.user_id, outcome, type(refusal).__name__)
         return refusal
-
-    def _last_code(self, tokens: Tokens, now: float) -> int:
-        return max((proof.at for proof in self._claims(tokens, now).amr if proof.method == "totp"), default=0)
 
     def _claims(self, tokens: Tokens, now: float) -> Claims:
         return verified(tokens.access_token, self.keys, issuer=self.token_issuer, now=now)

@@ -16,6 +16,7 @@ from cryptography.fernet import InvalidToken, MultiFernet
 
 from auth.assurance import Factor
 from auth.gateway import Gateway, nothing, yes_or_no
+from auth.recovery_codes import Codes
 from auth.refusals import SignInRequired, Unavailable
 from auth.tokens import Claims, Tokens
 
@@ -57,6 +58,7 @@ class Account:
     tokens: Tokens
     new_email: str | None  # asked for, not confirmed yet
     factors: tuple[Factor, ...]
+    codes: Codes | None
     enrolment: Enrolment | None
     stale: bool
     lease: str | None
@@ -70,6 +72,7 @@ class Vault:
         {"account": "7c1e…", "user": "0a9b…", "session": "51fd…", "signed_in_with": "password",
          "access_token": "gAAAA…", "refresh_token": "gAAAA…", "expires_at": 1790000000.0, "new_email": null,
          "factors": [{"id": "…", "type": "totp", "name": "phone", "created_at": 1789990000.5}],
+         "codes": {"label": 1, "made_at": 1789990000.5, "confirmed": true, "left": 10},
          "enrolment": null, "stale": false, "leased": false}
     """
 
@@ -230,6 +233,7 @@ class Vault:
             ),
             new_email=entry["new_email"],
             factors=tuple(Factor(**factor) for factor in entry["factors"]),
+            codes=Codes(**entry["codes"]) if entry["codes"] else None,
             enrolment=enrolment and Enrolment(enrolment["factor"], enrolment["name"], self._open(enrolment["secret"])),
             stale=entry["stale"],
             lease=holder if entry["leased"] else None,

@@ -9,6 +9,7 @@ from wtforms import PasswordField, StringField, ValidationError
 from wtforms.validators import DataRequired, Length, Regexp
 
 from auth import passwords
+from auth.recovery_codes import is_code, normalised
 from auth.refusals import WeakPassword
 
 
@@ -47,4 +48,20 @@ def code_field() -> StringField:
         filters=[lambda text: "".join(text.split()) if text else text],  # apps show 123 456
         validators=[DataRequired("Enter the code."), Regexp(r"[0-9]{6}\Z", message="A code has 6 digits.")],
         render_kw={"autocomplete": "one-time-code", "inputmode": "numeric", "maxlength": 12, "autofocus": True},
+    )
+
+
+def recovery_code_field(label: str = "Recovery code") -> StringField:
+    def check(form: Any, field: StringField) -> None:
+        if len(field.data) == 6 and field.data.isdigit():
+            raise ValidationError("That looks like a code from an authenticator app. Recovery codes are longer.")
+        if not is_code(field.data):
+            raise ValidationError("That is no recovery code: they look like ABCD-1234, or twice as long.")
+
+    return StringField(
+        label,
+        filters=[lambda text: normalised(text) if text else text],
+        validators=[DataRequired("Enter the code."), check],
+        # No pattern and no numeric keyboard: peers have locked people out with them.
+        render_kw={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false", "maxlength": 40},
     )

@@ -17,6 +17,7 @@ from blueprints import session
 from blueprints.destination import destination
 from blueprints.forms import ButtonForm
 from blueprints.htmx import form_page, leave_for
+from blueprints.recovery_codes import leave_with_codes
 from blueprints.services import services
 
 bp = Blueprint("passkeys", __name__, url_prefix="/settings/security/passkeys")
@@ -76,7 +77,9 @@ def create():
         return _page(form, who, refusal)
     session.renew(key)
     flash(f"“{name}” was added. From now on you can sign in with it.")
-    return leave_for(destination() if form.next.data else url_for("passkeys.show"))
+    if form.next.data:  # made along the way, without a gesture
+        return leave_for(destination())
+    return leave_with_codes(who, url_for("passkeys.show"))
 
 
 @bp.get("/<uuid:passkey_id>")

@@ -7,6 +7,7 @@ from flask import current_app
 
 from auth.gateway import Gateway
 from auth.passkey_flows import PasskeyFlows
+from auth.recovery_flows import RecoveryCodes
 from auth.tokens import KeySet
 from auth.totp import AuthenticatorApps
 from auth.vault import Vault
@@ -20,6 +21,7 @@ class Services:
     token_issuer: str
     apps: AuthenticatorApps
     passkeys: PasskeyFlows
+    codes: RecoveryCodes
     clock: Callable[[], float]  # Unix time
     mailbox_url: str | None
 

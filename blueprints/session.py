@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import flask
 from flask import Response, current_app, g, request
 
-from auth.assurance import SIGNED_IN, Allow, Challenge, Decision, Deny, Factor, decide, factor_age
-from auth.refusals import Denied, SignInRequired, StepUpRequired
+from auth.assurance import SENSITIVE, SIGNED_IN, Allow, Challenge, Decision, Deny, Factor, decide, factor_age
+from auth.refusals import CodesUsedUp, Denied, SignInRequired, StepUpRequired
 from auth.tokens import Claims, Tokens, verified
 from auth.vault import Account, Answered
 from blueprints.services import services
@@ -49,6 +49,14 @@ class Session:
         return decide(self.claims, self.factors, max_age=max_age, now=self.now)
 
     @property
+    def codes_used_up(self) -> bool:
+        """Whether it was the last recovery code that opened this. Not for longer than a new sheet can be made here."""
+        codes = self.account.codes
+        last = max(self.claims.amr, key=lambda proof: proof.at, default=None)
+        by_code = last is not None and last.method == "recovery_code"
+        return by_code and codes is not None and codes.left == 0 and self.may(SENSITIVE)
+
+    @property
     def factor_age(self) -> float | None:
         return factor_age(self.claims, now=self.now)
 
@@ -74,11 +82,14 @@ def current(*, lease: bool = False, answered: Answered | None = None) -> Session
     return g.who
 
 
-def require(max_age: int | None = SIGNED_IN) -> Session:
+def require(max_age: int | None = SIGNED_IN, *, without_codes: bool = False) -> Session:
     """Return who is asking if they may be here, as decide() says.
+
+    `without_codes`: also whoever has just used the last recovery code.
 
     Raises:
         SignInRequired, StepUpRequired: they have to prove something first; app.py sends them there and back.
+        CodesUsedUp: they need a new sheet first, or the next loss would lock them out.
         Denied: the site is not set up so that anybody could be let in.
     """
     who = current()
@@ -86,6 +97,8 @@ def require(max_age: int | None = SIGNED_IN) -> Session:
         raise SignInRequired
     match who.decision(max_age):
         case Allow():
+            if who.codes_used_up and not without_codes:
+                raise CodesUsedUp
             return who
         case Challenge():
             raise StepUpRequired

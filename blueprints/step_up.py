@@ -1,7 +1,7 @@
 """/mfa/challenge: the second step of signing in, and fresh proof before something sensitive."""
 
 import flask
-from flask import Blueprint, jsonify
+from flask import Blueprint, flash, jsonify, url_for
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, RadioField
 from wtforms.validators import DataRequired
@@ -10,7 +10,7 @@ from auth import passkey_flows
 from auth.refusals import CeremonyFailed, Refused, SignInRequired
 from blueprints import session
 from blueprints.destination import destination
-from blueprints.forms import code_field
+from blueprints.forms import code_field, recovery_code_field
 from blueprints.htmx import form_page, leave_for
 from blueprints.limits import limited, options_limited
 from blueprints.passkeys import PasskeyForm, device
@@ -28,11 +28,15 @@ class CodeForm(FlaskForm):
     code = code_field()
 
 
+class RecoveryCodeForm(FlaskForm):
+    next = HiddenField()
+    code = recovery_code_field()
+
+
 @bp.get("/mfa/challenge")
 def show():
     who = _signed_in()
-    proven = who.factor_age is not None and who.factor_age < JUST_PROVEN_SECONDS
-    if not who.factors or proven:  # the back button, or another tab was faster
+    if _has_nothing_to_prove(who):
         return leave_for(destination())
     return _form(CodeForm(next=destination(), factor=who.apps[-1].id if who.apps else None), who)
 
@@ -79,6 +83,48 @@ def with_passkey():
         return _form(CodeForm(formdata=None, next=destination()), who, refusal, of_passkey=True)
     session.renew(key)
     return leave_for(destination())
+
+
+@bp.get("/mfa/challenge/recovery-code")
+def ask_for_recovery_code():
+    who = _signed_in()
+    if _has_nothing_to_prove(who):
+        return leave_for(destination())
+    return _recovery_form(RecoveryCodeForm(next=destination()), who)
+
+
+@bp.post("/mfa/challenge/recovery-code")
+@limited
+def with_recovery_code():
+    """Whoever needs a code has lost something, so this leads to where it is replaced."""
+    form = RecoveryCodeForm()
+    if not form.validate_on_submit():
+        return _recovery_form(form, _signed_in())
+    who = _signed_in(lease=True)
+    try:
+        key, left = services().codes.use(who.account, form.code.data, now=who.now)
+    except Refused as refusal:
+        form.code.data = ""
+        return _recovery_form(form, who, refusal)
+    session.renew(key)
+    flash(_spent(left))
+    return leave_for(url_for("account.security"))
+
+
+def _spent(left):
+    if left == 0:
+        return "That was your last recovery code. Make new ones before you go on, or the next loss locks you out."
+    left = "" if left is None else f" {left} {'is' if left == 1 else 'are'} left."
+    return f"That recovery code is spent.{left} Set up anew here what you have lost, and remove the lost one."
+
+
+def _has_nothing_to_prove(who):
+    """The back button, or another tab was faster."""
+    return not who.factors or (who.factor_age is not None and who.factor_age < JUST_PROVEN_SECONDS)
+
+
+def _recovery_form(form, who, refusal=None):
+    return form_page("step_up/recovery.html", form, refusal, partial="step_up/_recovery_form.html", who=who)
 
 
 def _signed_in(*, lease=False, answered=None):

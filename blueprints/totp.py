@@ -11,6 +11,7 @@ from auth.totp import grouped, otpauth_uri, qr_svg
 from blueprints import session
 from blueprints.forms import ButtonForm, code_field
 from blueprints.htmx import form_page, leave_for
+from blueprints.recovery_codes import leave_with_codes
 from blueprints.services import services
 
 bp = Blueprint("totp", __name__, url_prefix="/settings/security/totp")
@@ -79,7 +80,7 @@ def verify():
         return _set_up(form, who, refusal)
     session.renew(key)
     flash(f"“{name}” is set up. From now on, signing in takes a code from it.")
-    return leave_for(url_for("account.security"))
+    return leave_with_codes(who, url_for("account.security"))
 
 
 @bp.post("/discard")

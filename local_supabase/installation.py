@@ -19,11 +19,12 @@ DEMO_EMAIL = "demo@example.com"
 
 @dataclass(frozen=True)
 class Installation:
-    """`keys` are Supabase's; the other three are handed to the app and to the demo account."""
+    """`keys` are Supabase's; the others are handed to the app and to the demo account."""
 
     keys: Keys
     app_secret_key: str  # SECRET_KEY
     vault_keys: str  # VAULT_KEYS: one Fernet key, urlsafe base64 of 32 bytes
+    recovery_code_pepper: str  # RECOVERY_CODE_PEPPER: a name, a colon, a secret
     demo_password: str
 
 
@@ -40,7 +41,9 @@ def load_or_create(state: Path) -> Installation:
             json.dump(found, writer, indent=2)
         unfinished.rename(kept)
     keys = Keys(found["publishable_key"], found["secret_key"], found["signing_key"], found["legacy_secret"])
-    return Installation(keys, found["app_secret_key"], found["vault_keys"], found["demo_password"])
+    return Installation(
+        keys, found["app_secret_key"], found["vault_keys"], found["recovery_code_pepper"], found["demo_password"]
+    )
 
 
 def _new_secrets() -> dict[str, Any]:
@@ -52,6 +55,7 @@ def _new_secrets() -> dict[str, Any]:
         "legacy_secret": secrets.token_urlsafe(32),
         "app_secret_key": secrets.token_urlsafe(32),
         "vault_keys": Fernet.generate_key().decode(),
+        "recovery_code_pepper": f"1:{secrets.token_urlsafe(32)}",
         "demo_password": "-".join(secrets.token_hex(2) for _ in range(3)),
     }
 

@@ -66,6 +66,7 @@ class Stack:
             **(demo if self.has_demo_account else {}),
             "SECRET_KEY": self.installation.app_secret_key,
             "VAULT_KEYS": self.installation.vault_keys,
+            "RECOVERY_CODE_PEPPER": self.installation.recovery_code_pepper,
         }
 
 

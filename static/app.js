@@ -1,4 +1,5 @@
-// What htmx and the browser do not do by themselves: saying that nobody answered, copying, and pages from the past.
+// What htmx and the browser do not do by themselves: saying that nobody answered, copying, saving, printing, and pages
+// from the past.
 
 // No connection, no answer in time (both are htmx:error), or an answer that is not ours but a proxy's (502, 504).
 // The sentence takes the place of any other notice, and goes when the next request begins.
@@ -31,4 +32,22 @@ for (const box of document.querySelectorAll("[data-copy-of]")) {
       box.querySelector("[role=status]").textContent = "Copying was not allowed. Select the text instead.";
     }
   });
+}
+
+// The file is made here, of what the page shows: the server does not have the codes any more.
+for (const box of document.querySelectorAll("[data-download-of]")) {
+  box.hidden = false;
+  box.querySelector("button").addEventListener("click", () => {
+    const text = document.getElementById(box.dataset.downloadOf).innerText + "\n";
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+    link.download = box.dataset.file;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);  // some browsers read it after the click
+  });
+}
+
+for (const box of document.querySelectorAll("[data-print]")) {
+  box.hidden = false;
+  box.querySelector("button").addEventListener("click", () => print());
 }

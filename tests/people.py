@@ -63,6 +63,7 @@ class Person:
     app: Flask
     database: Connection[dict[str, Any]]
     phones: list[Phone] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
 
     def browser(self) -> Browser:
         return Browser(self.app)
@@ -99,9 +100,21 @@ class Person:
         phone = self.begins_app(browser, name)
         finish = form(browser.get("/settings/security/totp"), "/settings/security/totp/verify")
         finish["code"] = phone.code()
-        assert finish.submit().location.endswith("/settings/security")
+        assert finish.submit().location.endswith("/settings/security" if self.codes else "/recovery-codes")
         self.phones.append(phone)
         return phone
+
+    def makes_codes(self, browser: Browser) -> list[str]:
+        """Make a sheet of recovery codes, and keep it."""
+        page = form(browser.get("/settings/security/recovery-codes"), "/settings/security/recovery-codes").submit()
+        self.codes = page.html.select_one("#codes").get_text().split()
+        return self.codes
+
+    def submits_recovery_code(self, browser: Browser, code: str) -> TestResponse:
+        path = "/mfa/challenge/recovery-code"
+        challenge = form(browser.get(path, {"next": "/account"}), path)
+        challenge["code"] = code
+        return challenge.submit()
 
     def forgets_used_codes(self) -> None:
         """Let two minutes pass for the codes that this person has used."""

@@ -145,6 +145,6 @@ def app_behind_proxy(url: str | None = None, **settings: Any) -> Flask:
     app = create_app(Settings(supabase_url=url or os.environ["PROXY_URL"], **settings))
     services = app.extensions["stepup"]
     issuer = f"{os.environ['SUPABASE_URL']}/auth/v1"
-    flows = {name: replace(getattr(services, name), token_issuer=issuer) for name in ("apps", "passkeys")}
+    flows = {name: replace(getattr(services, name), token_issuer=issuer) for name in ("apps", "passkeys", "codes")}
     app.extensions["stepup"] = replace(services, token_issuer=issuer, **flows)
     return app

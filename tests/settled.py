@@ -23,6 +23,8 @@ def state_of(person: Person) -> dict[str, Any]:
         "password": "select encrypted_password from auth.users where id = %s",
         "factors": "select f.status, f.friendly_name, e.factor_id is not null as endorsed from auth.mfa_factors f"
         " left join public.mfa_endorsed_factors e on e.factor_id = f.id where f.user_id = %s order by f.created_at",
+        "codes": "select s.label, s.replaced_at, s.confirmed_at, c.digest, c.used_at from public.mfa_recovery_sets s"
+        " join public.mfa_recovery_codes c on c.set_id = s.id where s.user_id = %s order by s.label, c.digest",
         "notes": "select body from public.notes where user_id = %s order by created_at",
         "sessions": "select s.aal from auth.sessions s"
         " join public.web_account_sessions a on a.session_id = s.id where s.user_id = %s",

@@ -23,6 +23,7 @@ def settings(**changes):
         "SUPABASE_SECRET_KEY": os.environ["SUPABASE_SECRET_KEY"],
         "secret_key": "0" * 32,
         "vault_keys": Fernet.generate_key().decode(),
+        "recovery_code_pepper": f"1:{'0' * 32}",
     }
     return Settings(_env_file=None, **values | changes)
 
@@ -51,7 +52,7 @@ def start(environment):
 def test_without_settings_the_start_stops_with_a_sentence_for_each():
     code, said = start({})
     assert code == 2
-    for name in ("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY", "SECRET_KEY", "VAULT_KEYS"):
+    for name in GOOD:
         assert f"{name}: " in said
     assert "make run" in said
     assert "Traceback" not in said
@@ -63,6 +64,7 @@ GOOD = {
     "SUPABASE_SECRET_KEY": "sb_secret_x",
     "SECRET_KEY": "0" * 32,
     "VAULT_KEYS": Fernet.generate_key().decode(),
+    "RECOVERY_CODE_PEPPER": f"1:{'0' * 32}",
 }
 
 
@@ -84,6 +86,10 @@ def test_settings_that_cannot_be_stop_the_start_each_with_a_sentence_and_without
         ("secret_key", "short"),
         ("vault_keys", "not a Fernet key"),
         ("vault_keys", ","),
+        ("recovery_code_pepper", "0" * 40),
+        ("recovery_code_pepper", "1:short"),
+        ("recovery_code_pepper", f"1:{'0' * 32},1:{'1' * 32}"),
+        ("recovery_code_length", 12),
         ("public_url", "localhost"),
         ("public_url", "http://localhost:5000/"),
         ("mfa_attempts_cap", 1000),  # NIST allows no more than 100

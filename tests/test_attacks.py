@@ -36,6 +36,7 @@ FOR_EVERYBODY = {
     "/forgot-password",
     "/reset-password",
     "/mfa/challenge",
+    "/mfa/challenge/recovery-code",
     "/healthz",
     "/readyz",
     "/.well-known/change-password",
@@ -577,6 +578,7 @@ def everything_of(person: Person) -> dict[str, list[dict[str, Any]]]:
             ("auth.one_time_tokens", "user_id", person.id),
             ("public.web_account_sessions", "user_id", person.id),
             ("public.mfa_attempts", "user_id", person.id),
+            ("public.mfa_recovery_sets", "user_id", person.id),
             ("public.notes", "user_id", person.id),
             ("mailbox.mails", '"to"', person.email),
         )

@@ -50,6 +50,7 @@ def doctor(stack, *, clock=time.time, **changes):
     """Run the command; return its exit code and what it says, as [(level, about, sentence), …]."""
     environment = stack.environment()
     names = ("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY", "SECRET_KEY", "VAULT_KEYS")
+    names += ("RECOVERY_CODE_PEPPER",)
     values = {name: environment[name] for name in names} | {name.upper(): value for name, value in changes.items()}
     upper = {name: values.pop(name) for name in names[1:3]}
     app = create_app(

@@ -156,6 +156,7 @@ def app_on(stack: Stack) -> Iterator:
             SUPABASE_SECRET_KEY=settings["SUPABASE_SECRET_KEY"],
             secret_key=settings["SECRET_KEY"],
             vault_keys=settings["VAULT_KEYS"],
+            recovery_code_pepper=settings["RECOVERY_CODE_PEPPER"],
         )
     )
     yield app

@@ -16,7 +16,15 @@ TIMEOUT_SECONDS = 0.4
 MOST_TIMEOUTS = 4  # a lost answer to verify is followed by asking what became of it
 
 PAGES = ["/", "/account", "/settings/security", "/settings/security/totp", "/settings/security/password"]
-PAGES += ["/account/change-email", "/mfa/challenge", "/login", "/logout", "/signup", "/forgot-password"]
+PAGES += [
+    "/settings/security/recovery-codes",
+    "/account/change-email",
+    "/mfa/challenge",
+    "/login",
+    "/logout",
+    "/signup",
+    "/forgot-password",
+]
 
 # What people do: the page they are on, the form there, what they type.
 DEEDS = {
@@ -36,6 +44,7 @@ DEEDS = {
         {"password": "another good sentence"},
     ),
     "change the address": ("/account/change-email", "/account/change-email", {"email": "other-{email}"}),
+    "make recovery codes": ("/settings/security/recovery-codes", "/settings/security/recovery-codes", {}),
     "sign out": ("/logout", "/logout", {}),
 }
 

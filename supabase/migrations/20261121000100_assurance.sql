@@ -72,14 +72,20 @@ language sql stable set search_path = '' as $$
        and (entry ->> 'timestamp')::int < extract(epoch from now())::int + 30) end
 $$;
 
--- Whether the caller has a second factor that counts. Definer and without argument: it reads tables the caller
--- may not read, and only about the caller.
-create function public.has_factor() returns boolean
+-- Whether somebody has a second factor that counts.
+create function public.has_factors(p_user uuid) returns boolean
 language sql stable security definer set search_path = '' as $$
   select exists (
     select from auth.mfa_factors f
       join public.mfa_endorsed_factors e on e.factor_id = f.id
-     where f.user_id = auth.uid() and f.status = 'verified')
+     where f.user_id = p_user and f.status = 'verified')
+$$;
+
+-- Whether the caller has. Definer and without argument: it reads tables the caller may not read, and only about the
+-- caller.
+create function public.has_factor() returns boolean
+language sql stable security definer set search_path = '' as $$
+  select public.has_factors(auth.uid())
 $$;
 
 
@@ -89,6 +95,7 @@ revoke all on public.mfa_endorsed_factors from public, anon, authenticated, serv
 revoke all on function public.stamp_assurance(jsonb) from public, anon, authenticated, service_role;
 revoke all on function public.aal2() from public, anon, authenticated, service_role;
 revoke all on function public.factor_age_seconds() from public, anon, authenticated, service_role;
+revoke all on function public.has_factors(uuid) from public, anon, authenticated, service_role;
 revoke all on function public.has_factor() from public, anon, authenticated, service_role;
 
 grant execute on function public.stamp_assurance(jsonb) to supabase_auth_admin;

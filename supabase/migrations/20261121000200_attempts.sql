@@ -32,24 +32,16 @@ create index mfa_challenge_grants_factor on public.mfa_challenge_grants (factor_
 alter table public.mfa_challenge_grants enable row level security;
 
 
--- Begins one attempt: checks the lock, claims the code, counts the attempt as a failure until proven otherwise
--- (a caller that dies in between leaves it counted), and grants one challenge.
--- Returns {"grant": id}, or {"refused": "unknown" | "disabled" | "locked" | "spent", "retry_after": seconds}.
-create function public.mfa_begin_attempt(
-  p_user uuid, p_factor uuid, p_code_hash text, p_limit integer, p_window_seconds integer, p_cap integer
-) returns jsonb
+-- Why no attempt at this kind of factor may begin now, or null. The row stays locked until the transaction ends, so that
+-- of many attempts in one instant no more begin than are allowed. Nobody's attempts, of an unknown p_user, count nowhere.
+create function public.mfa_attempt_refused(p_user uuid, p_kind text, p_cap integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   attempt public.mfa_attempts;
-  challenge_grant bigint;
 begin
-  if not exists (select from auth.mfa_factors
-                  where id = p_factor and user_id = p_user and factor_type = 'totp') then
-    return jsonb_build_object('refused', 'unknown');
-  end if;
-
-  insert into public.mfa_attempts (user_id, kind) values (p_user, 'totp') on conflict do nothing;
-  select * into attempt from public.mfa_attempts where user_id = p_user and kind = 'totp' for update;
+  insert into public.mfa_attempts (user_id, kind) select id, p_kind from auth.users where id = p_user
+  on conflict do nothing;
+  select * into attempt from public.mfa_attempts where user_id = p_user and kind = p_kind for update;
   if attempt.since_success >= p_cap then
     return jsonb_build_object('refused', 'disabled');
   end if;
@@ -57,24 +49,69 @@ begin
     return jsonb_build_object('refused', 'locked',
                               'retry_after', ceil(extract(epoch from attempt.locked_until - now())));
   end if;
+  return null;
+end $$;
+
+-- Counts an attempt as a failure until proven otherwise: a caller that dies in between leaves it counted.
+create function public.mfa_count_attempt(p_user uuid, p_kind text, p_limit integer, p_window_seconds integer)
+returns void
+language sql security definer set search_path = '' as $$
+  update public.mfa_attempts
+     set failures = counted.failures,
+         window_started = case when counted.failures = 1 then now() else window_started end,
+         since_success = since_success + 1,
+         locked_until = case when counted.failures >= p_limit
+                             then now() + make_interval(secs => p_window_seconds) end
+    from (select case when window_started < now() - make_interval(secs => p_window_seconds)
+                      then 1 else failures + 1 end as failures
+            from public.mfa_attempts where user_id = p_user and kind = p_kind) counted
+   where user_id = p_user and kind = p_kind
+$$;
+
+-- The kind was proven: its counters start anew. It also re-enables another kind that guessing has disabled, but lifts
+-- no lock: the guesser goes on.
+create function public.mfa_attempt_right(p_user uuid, p_kind text, p_cap integer) returns void
+language sql security definer set search_path = '' as $$
+  update public.mfa_attempts set failures = 0, since_success = 0, locked_until = null
+   where user_id = p_user and kind = p_kind;
+  update public.mfa_attempts set since_success = 0
+   where user_id = p_user and kind <> p_kind and since_success >= p_cap
+$$;
+
+-- What to tell somebody whose attempt was not right: {"attempts_remaining": n, "retry_after": seconds or null}.
+create function public.mfa_attempts_left(p_user uuid, p_kind text, p_limit integer) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select jsonb_build_object(
+    'attempts_remaining', greatest(p_limit - max(failures), 0),
+    'retry_after', ceil(extract(epoch from max(locked_until) - now())))
+    from public.mfa_attempts where user_id = p_user and kind = p_kind
+$$;
+
+
+-- Begins one attempt with an authenticator app: checks the lock, claims the code, counts the attempt, and grants one
+-- challenge.
+-- Returns {"grant": id}, or {"refused": "unknown" | "disabled" | "locked" | "spent", "retry_after": seconds}.
+create function public.mfa_begin_attempt(
+  p_user uuid, p_factor uuid, p_code_hash text, p_limit integer, p_window_seconds integer, p_cap integer
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  refusal jsonb;
+  challenge_grant bigint;
+begin
+  if not exists (select from auth.mfa_factors
+                  where id = p_factor and user_id = p_user and factor_type = 'totp') then
+    return jsonb_build_object('refused', 'unknown');
+  end if;
+  refusal := public.mfa_attempt_refused(p_user, 'totp', p_cap);
+  if refusal is not null then return refusal; end if;
 
   delete from public.mfa_spent_codes where factor_id = p_factor and spent_at < now() - interval '120 seconds';
   insert into public.mfa_spent_codes (factor_id, code_hash) values (p_factor, p_code_hash) on conflict do nothing;
   if not found then
     return jsonb_build_object('refused', 'spent');
   end if;
-
-  if attempt.window_started < now() - make_interval(secs => p_window_seconds) then
-    attempt.failures := 0;
-    attempt.window_started := now();
-  end if;
-  update public.mfa_attempts
-     set failures = attempt.failures + 1,
-         window_started = attempt.window_started,
-         since_success = since_success + 1,
-         locked_until = case when attempt.failures + 1 >= p_limit
-                             then now() + make_interval(secs => p_window_seconds) end
-   where user_id = p_user and kind = 'totp';
+  perform public.mfa_count_attempt(p_user, 'totp', p_limit, p_window_seconds);
 
   delete from public.mfa_challenge_grants
    where factor_id = p_factor and expires_at < now() - interval '1 hour';
@@ -100,7 +137,6 @@ create function public.mfa_end_attempt(
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  attempt public.mfa_attempts;
   grant_left boolean;
   stolen boolean;
   counted integer;  -- how this outcome changes the failures that mfa_begin_attempt has counted
@@ -122,11 +158,7 @@ begin
   end if;
 
   if p_outcome = 'right' then
-    update public.mfa_attempts set failures = 0, since_success = 0, locked_until = null
-     where user_id = p_user and kind = 'totp';
-    -- Proof of one kind re-enables another that guessing has disabled. It lifts no lock: the guesser goes on.
-    update public.mfa_attempts set since_success = 0
-     where user_id = p_user and kind <> 'totp' and since_success >= p_cap;
+    perform public.mfa_attempt_right(p_user, 'totp', p_cap);
   else
     update public.mfa_attempts
        set failures = greatest(failures + counted, 0),
@@ -136,11 +168,7 @@ begin
      where user_id = p_user and kind = 'totp';
   end if;
 
-  select * into attempt from public.mfa_attempts where user_id = p_user and kind = 'totp';
-  return jsonb_build_object(
-    'attempts_remaining', greatest(p_limit - attempt.failures, 0),
-    'retry_after', ceil(extract(epoch from attempt.locked_until - now())),
-    'stolen', stolen);
+  return public.mfa_attempts_left(p_user, 'totp', p_limit) || jsonb_build_object('stolen', stolen);
 end $$;
 
 
@@ -148,6 +176,11 @@ revoke all on public.mfa_challenge_grants from public, anon, authenticated, serv
 revoke all on sequence public.mfa_challenge_grants_id_seq from public, anon, authenticated, service_role;
 revoke all on public.mfa_attempts from public, anon, authenticated, service_role;
 revoke all on public.mfa_spent_codes from public, anon, authenticated, service_role;
+revoke all on function public.mfa_attempt_refused(uuid, text, integer) from public, anon, authenticated, service_role;
+revoke all on function public.mfa_count_attempt(uuid, text, integer, integer)
+  from public, anon, authenticated, service_role;
+revoke all on function public.mfa_attempt_right(uuid, text, integer) from public, anon, authenticated, service_role;
+revoke all on function public.mfa_attempts_left(uuid, text, integer) from public, anon, authenticated, service_role;
 revoke all on function public.mfa_begin_attempt(uuid, uuid, text, integer, integer, integer)
   from public, anon, authenticated, service_role;
 revoke all on function public.mfa_end_attempt(uuid, uuid, text, bigint, text, integer, integer, integer)

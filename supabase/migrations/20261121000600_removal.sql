@@ -3,12 +3,21 @@
 -- After a factor has gone: takes from each session the proofs that no remaining factor supports, and aal2 from the
 -- sessions left without any. Where it cannot be told which app a session had used, the person is asked again.
 -- Tokens of before go on saying aal2 until they expire, so every browser of this person refreshes at once.
+-- A recovery code stands for itself: what it has proven stays when an app goes, or nobody could replace a lost phone.
+-- With the last factor the codes go too. Whoever had the account while a password was enough may have made them, and
+-- they would open it again after the owner has set up a factor.
 create function public.mfa_settle_sessions(p_user uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
   mirror uuid := public.passkey_mirror(p_user);
   s record;
 begin
+  if not public.has_factors(p_user) then
+    update public.mfa_recovery_sets set replaced_at = now() where user_id = p_user and replaced_at is null;
+    delete from auth.mfa_amr_claims
+     where authentication_method = 'recovery_code'
+       and session_id in (select id from auth.sessions where user_id = p_user);
+  end if;
   for s in
     select id,
            exists (select from auth.mfa_factors f join public.mfa_endorsed_factors e on e.factor_id = f.id

@@ -41,6 +41,11 @@ begin
   get diagnostics n = row_count;
   counts := counts || jsonb_build_object('mfa_passkey_sessions', n);
 
+  -- A sheet that was replaced long ago is not recognised any more: its codes are simply wrong.
+  delete from public.mfa_recovery_sets where replaced_at < now() - make_interval(days => p_log_days);
+  get diagnostics n = row_count;
+  counts := counts || jsonb_build_object('mfa_recovery_sets', n);
+
   -- A count that is not zero stays: it is what ends guessing for good.
   delete from public.mfa_attempts
    where failures = 0 and since_success = 0 and window_started < now() - interval '1 day';

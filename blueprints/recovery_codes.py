@@ -1,0 +1,63 @@
+"""/settings/security/recovery-codes: make a sheet of codes, confirm that it was kept, replace it."""
+
+from flask import Blueprint, flash, url_for
+from flask_wtf import FlaskForm
+
+from auth.assurance import SENSITIVE
+from auth.refusals import Refused
+from blueprints import session
+from blueprints.forms import ButtonForm, recovery_code_field
+from blueprints.htmx import form_page, leave_for
+from blueprints.limits import limited
+from blueprints.services import services
+
+bp = Blueprint("recovery_codes", __name__, url_prefix="/settings/security/recovery-codes")
+
+
+class ConfirmForm(FlaskForm):
+    code = recovery_code_field("One of your codes")
+
+
+def leave_with_codes(who, path):
+    """Go on to `path`, or to the first sheet of codes when there is none: a factor alone can be lost."""
+    return leave_for(path if who.account.codes else url_for("recovery_codes.show"))
+
+
+@bp.get("")
+def show():
+    return _page(ConfirmForm(), session.require(SENSITIVE, without_codes=True))
+
+
+@bp.post("")
+@limited
+def create():
+    """Make a sheet and show it, this once: nobody could show it again, as only hashes are kept."""
+    who = session.require(SENSITIVE, without_codes=True)
+    sheet = services().codes.make(who.account)
+    return form_page("recovery_codes/sheet.html", ConfirmForm(formdata=None), who=who, sheet=sheet)
+
+
+@bp.post("/confirm")
+@limited
+def confirm():
+    who = session.require(SENSITIVE, without_codes=True)
+    form = ConfirmForm()
+    if not form.validate_on_submit():
+        return _page(form, who)
+    try:
+        services().codes.confirm(who.account, form.code.data)
+    except Refused as refusal:
+        return _page(form, who, refusal)
+    flash("Confirmed: you have your recovery codes. The one you entered is still good.")
+    return leave_for(url_for("account.security"))
+
+
+def _page(form, who, refusal=None):
+    return form_page(
+        "recovery_codes/recovery_codes.html",
+        form,
+        refusal,
+        partial="recovery_codes/_confirm_form.html",
+        who=who,
+        button=ButtonForm(formdata=None),
+    )
