@@ -52,8 +52,8 @@ class Session:
     def codes_used_up(self) -> bool:
         """Whether it was the last recovery code that opened this. Not for longer than a new sheet can be made here."""
         codes = self.account.codes
-        last = max(self.claims.amr, key=lambda proof: proof.at, default=None)
-        by_code = last is not None and last.method == "recovery_code"
+        last = max((proof.at for proof in self.claims.amr), default=0)
+        by_code = last > 0 and self.claims.proven_at("recovery_code") == last
         return by_code and codes is not None and codes.left == 0 and self.may(SENSITIVE)
 
     @property

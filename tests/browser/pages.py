@@ -318,6 +318,31 @@ class ConnectApp(Screen):
         self._button("Finish").click()
 
 
+class RecoveryCodes(Screen):
+    HEADING = "Recovery codes"
+
+    def show_codes(self) -> "Sheet":
+        self._button("Show my codes").click()
+        return Sheet(self.page)
+
+
+class Sheet(Screen):
+    HEADING = "Your recovery codes"
+
+    @property
+    def codes(self) -> list[str]:
+        return self.page.locator("#codes").inner_text().split()
+
+    def downloaded(self) -> str:
+        with self.page.expect_download() as download:
+            self._button("Download as text").click()
+        return download.value.path().read_text()
+
+    def confirm(self, code: str) -> None:
+        self.page.get_by_label("One of your codes").fill(code)
+        self._button("Confirm").click()
+
+
 class SignOut(Screen):
     HEADING = "Sign out of this browser?"
 

@@ -14,6 +14,7 @@ from tests.browser.pages import (
     CheckMail,
     ConnectApp,
     Home,
+    RecoveryCodes,
     Security,
 )
 
@@ -51,6 +52,12 @@ def test_from_sign_up_to_a_note_that_only_aal2_can_read(open_browser, javascript
     shown = pyotp.parse_uri(connect.link.get_attribute("href"))
     assert (shown.secret, shown.name, shown.issuer) == (phone.secret, email, "Stepup")
     connect.finish(phone.code())
+    sheet = look_at(look_at(RecoveryCodes(connect.page)).show_codes())
+    codes = sheet.codes
+    if javascript:
+        text = sheet.downloaded()
+        assert email in text and all(f"\n{code}" in text for code in codes)
+    sheet.confirm(codes[0])
     security = look_at(Security(connect.page))
     expect(security.apps).to_contain_text(["Phone"])
 
