@@ -4,7 +4,7 @@ from flask import Blueprint, flash, url_for
 from flask_wtf import FlaskForm
 
 from auth.assurance import SENSITIVE
-from auth.refusals import Refused
+from auth.refusals import CodesChanged, Refused
 from blueprints import session
 from blueprints.forms import ButtonForm, recovery_code_field
 from blueprints.htmx import form_page, leave_for
@@ -41,6 +41,8 @@ def create():
 @limited
 def confirm():
     who = session.require(SENSITIVE, without_codes=True)
+    if not who.account.codes:  # they have gone with the last factor
+        raise CodesChanged
     form = ConfirmForm()
     if not form.validate_on_submit():
         return _page(form, who)

@@ -160,6 +160,19 @@ def test_a_sheet_is_asked_for_until_one_of_its_codes_is_typed_back_which_stays_g
     assert alice.submits_recovery_code(at_challenge(alice), alice.codes[9]).location == "/settings/security"
 
 
+def test_where_nothing_is_to_be_confirmed_a_sentence_says_so(alice, alice_at_aal2):
+    alice.makes_codes(alice_at_aal2)
+    confirmation = form(alice_at_aal2.get(PAGE), CONFIRM)
+    confirmation["code"] = alice.codes[0]
+    confirmation.submit()
+    assert "Confirm that you have them" not in alice_at_aal2.get(PAGE)
+    confirmation["code"] = ""
+    assert alerts(confirmation.submit()) == ["Enter the code."]
+    alice.database.execute("delete from public.mfa_recovery_sets where user_id = %s", [alice.id])
+    page = confirmation.submit()
+    assert (page.status_code, "Please look again" in page) == (409, True)
+
+
 def test_with_htmx_a_wrong_confirmation_leaves_the_sheet_on_the_page(alice, alice_at_aal2):
     sheet = form(alice_at_aal2.get(PAGE), PAGE).submit()
     confirmation = form(sheet, CONFIRM)
