@@ -19,8 +19,8 @@ class ConfirmForm(FlaskForm):
 
 
 def leave_with_codes(who, path):
-    """Go on to `path`, or to the first sheet of codes when there is none: a factor alone can be lost."""
-    return leave_for(path if who.account.codes else url_for("recovery_codes.show"))
+    """Go on to `path`; after the first factor, which `who` did not have yet, to codes: a factor alone can be lost."""
+    return leave_for(path if who.factors else url_for("recovery_codes.show"))
 
 
 @bp.get("")

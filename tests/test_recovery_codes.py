@@ -80,7 +80,10 @@ def test_a_digest_depends_on_everything():
 
 def test_the_first_factor_leads_to_ten_codes_that_are_shown_once_and_kept_as_hashes(alice, database):
     browser = alice.signs_in()
-    alice.set_up_app(browser)  # and arrives at the page
+    phone = alice.begins_app(browser)
+    finish = form(browser.get("/settings/security/totp"), "/settings/security/totp/verify")
+    finish["code"] = phone.code()
+    assert finish.submit().location == PAGE
     assert "Show my codes" in browser.get(PAGE)
     sheet = form(browser.get(PAGE), PAGE).submit()
     codes = sheet.html.select_one("#codes").get_text().split()
@@ -103,7 +106,10 @@ def test_the_first_factor_leads_to_ten_codes_that_are_shown_once_and_kept_as_has
 
 def test_a_second_factor_leads_to_no_second_sheet(alice, alice_at_aal2):
     alice.makes_codes(alice_at_aal2)
-    alice.set_up_app(alice_at_aal2, "Tablet")  # arrives at /settings/security
+    phone = alice.begins_app(alice_at_aal2, "Tablet")
+    finish = form(alice_at_aal2.get("/settings/security/totp"), "/settings/security/totp/verify")
+    finish["code"] = phone.code()
+    assert finish.submit().location == "/settings/security"
     assert alice.submits_recovery_code(at_challenge(alice), alice.codes[0]).location == "/settings/security"
 
 

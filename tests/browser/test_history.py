@@ -44,7 +44,7 @@ def test_the_back_button_shows_no_secret_after_an_app_is_set_up(chromium_with_me
     expect(connect.heading).to_have_text("Connect “Phone”")  # unfinished: the way back is open
     alice.phones.append(phone := connect.phone())
     connect.finish(phone.code())
-    expect(connect.heading).to_have_text("Security")
+    expect(connect.heading).to_have_text("Recovery codes")
     page.evaluate("setTimeout(() => history.back())")
     expect(connect.heading).to_have_text("Set up an authenticator app")
     expect(page.get_by_text(secret)).to_have_count(0)
