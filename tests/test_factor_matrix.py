@@ -89,6 +89,8 @@ class Person:
         factors, sessions = self.factors, dict(self.sessions)
         if step.deed == "removes":
             factors = tuple(factor for factor in factors if factor != step.factor)
+            if not factors:  # the codes go with the last one, and what they have proven
+                return Person(factors, dict.fromkeys(sessions, Session()))
             return Person(factors, {who: session.loses(step.factor) for who, session in sessions.items()})
         if step.deed == "uses a code":
             sessions[step.who] = replace(sessions[step.who], code=True, latest="code")
@@ -145,12 +147,17 @@ APP, OTHER_APP, PASSKEY, OTHER_PASSKEY = Factor("app", 1), Factor("app", 2), Fac
         ([Step("adds", "A", PASSKEY), Step("adds", "A", APP), Step("removes", factor=PASSKEY)], {"A": {"totp"}}),
         # The safe side: an app that came before the passkey is asked for again, though it is still there.
         ([Step("adds", "A", APP), Step("adds", "A", PASSKEY), Step("removes", factor=PASSKEY)], {"A": set()}),
-        # A code stays what it is, whatever goes.
+        # A code stays what it is while there is a factor, and goes with the last one.
+        (
+            [Step("adds", "A", PASSKEY), Step("adds", "A", OTHER_PASSKEY), Step("uses a code", "B")]
+            + [Step("removes", factor=PASSKEY)],
+            {"A": {"mfa/webauthn"}, "B": {"recovery_code"}},
+        ),
         (
             [Step("adds", "A", PASSKEY), Step("uses a code", "B"), Step("removes", factor=PASSKEY)],
-            {"A": set(), "B": {"recovery_code"}},
+            {"A": set(), "B": set()},
         ),
-        ([Step("adds", "A", APP), Step("uses a code", "A"), Step("removes", factor=APP)], {"A": {"recovery_code"}}),
+        ([Step("adds", "A", APP), Step("uses a code", "A"), Step("removes", factor=APP)], {"A": set()}),
         # One of two: only what the removed one had opened falls.
         (
             [Step("adds", "A", PASSKEY), Step("uses", "B", PASSKEY), Step("adds", "A", OTHER_PASSKEY)]
