@@ -55,6 +55,8 @@ class Config:
     enable_confirmations: bool = True
     secure_email_change: bool = True  # a new address needs the old one's agreement too
     minimum_password_length: int = 6
+    # bcrypt's: 2^10 rounds. A lower one is for tests alone: the rounds are all that slows guessing from a stolen hash.
+    password_cost: int = 10
     otp_expiry_seconds: int = 3600
     otp_length: int = 6
     mail_interval_seconds: int = 60  # GOTRUE_SMTP_MAX_FREQUENCY: one mail per person and kind

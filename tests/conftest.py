@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,10 +12,10 @@ from flask import Flask
 from psycopg.rows import dict_row
 
 import local_supabase
-import local_supabase.config
 from app import create_app
 from local_supabase.postgres import CannotStart
 from tests.people import Person
+from tests.settings import SETTINGS
 
 LOGS = "LOCAL_SUPABASE_LOGS"  # the folder of the run's stack; workers inherit it with the rest
 log_sizes = pytest.StashKey[dict[Path, int]]()
@@ -32,11 +31,10 @@ def pytest_configure(config: pytest.Config) -> None:
     undo = contextlib.ExitStack()
     try:
         stack = undo.enter_context(
-            # Every test asks from 127.0.0.1: what Supabase Auth limits by address has tests of its own.
             local_supabase.start(
                 demo=True,
                 database_url=os.environ.get("DATABASE_URL"),
-                settings=replace(local_supabase.config.read(), rate_limits=None),
+                settings=SETTINGS,
             )
         )
     except CannotStart as refusal:

@@ -23,25 +23,24 @@ from app import Settings, create_app
 from auth import findings, migrations
 from auth.doctor import examine
 from auth.gateway import Gateway, connection_pool
-from local_supabase import config
 from tests.proxy import running_proxy
+from tests.settings import SETTINGS
 
 PROJECT = Path(__file__).parent.parent
 MIGRATIONS = PROJECT / "supabase" / "migrations"
-AS_IT_IS = replace(config.read(), rate_limits=None)
 
 
 @pytest.fixture(scope="module")
 def healthy():
     """A Supabase of these tests' own: what others leave in the run's would be findings."""
-    with local_supabase.start(settings=AS_IT_IS) as stack:
+    with local_supabase.start(settings=SETTINGS) as stack:
         yield stack
 
 
 @contextlib.contextmanager
 def another(healthy, **switches):
     """Another Supabase Auth on the same database."""
-    settings = replace(AS_IT_IS, **switches.pop("settings", {}))
+    settings = replace(SETTINGS, **switches.pop("settings", {}))
     with local_supabase.start(database_url=healthy.database_url, settings=settings, **switches) as stack:
         yield stack
 
@@ -182,7 +181,7 @@ def test_what_was_changed_by_hand_is_found_and_doctors_sql_puts_it_right(healthy
     ],
 )
 def test_what_is_missing_or_somebody_elses_is_named(breaking, expected):
-    with local_supabase.start(settings=AS_IT_IS) as stack:
+    with local_supabase.start(settings=SETTINGS) as stack:
         execute(stack, breaking)
         code, report = doctor(stack)
     assert code == 1
@@ -210,7 +209,7 @@ def test_of_many_differences_some_are_told_and_the_others_counted(healthy):
     ],
 )
 def test_a_guard_that_is_left_out_is_a_warning(breaking, guard):
-    with local_supabase.start(settings=AS_IT_IS) as stack:
+    with local_supabase.start(settings=SETTINGS) as stack:
         execute(stack, breaking)
         code, report = doctor(stack)
     assert (code, troubles(report)) == (0, [("warn", "guards")])
@@ -218,7 +217,7 @@ def test_a_guard_that_is_left_out_is_a_warning(breaking, guard):
 
 
 def test_a_guard_that_is_there_and_lets_everything_pass_is_bad():
-    with local_supabase.start(settings=AS_IT_IS) as stack:
+    with local_supabase.start(settings=SETTINGS) as stack:
         body = "language plpgsql security definer set search_path = '' as 'begin return new; end'"
         execute(stack, f"create or replace function public.gate_challenges() returns trigger {body}")
         code, report = doctor(stack)
@@ -226,7 +225,7 @@ def test_a_guard_that_is_there_and_lets_everything_pass_is_bad():
 
 
 def test_factors_that_do_not_count_are_counted():
-    with local_supabase.start(settings=AS_IT_IS) as stack:
+    with local_supabase.start(settings=SETTINGS) as stack:
         execute(stack, "alter table auth.mfa_factors disable trigger guard_factors")
         user = administer(stack, "POST", "users", json={"email": "carol@example.com", "email_confirm": True})
         execute(
@@ -242,7 +241,7 @@ def test_factors_that_do_not_count_are_counted():
 
 
 def test_without_migrations_nobody_is_examined_but_it_is_said():
-    without_hook = replace(AS_IT_IS, access_token_hook=None)
+    without_hook = replace(SETTINGS, access_token_hook=None)
     with local_supabase.start(settings=without_hook, migrations=False) as stack:
         code, report = doctor(stack)
         assert accounts(stack) == []

@@ -22,6 +22,7 @@ from local_supabase.auth_api import (
     invitations,
     links,
     mail_requests,
+    passwords,
     sessions,
     sign_up,
     steady,
@@ -93,6 +94,7 @@ def blueprint(platform: Platform) -> Blueprint:
     """Return the endpoints, to be mounted at /auth/v1."""
     auth = Blueprint("auth_api", __name__)
     limiter = Limiter(platform.config)
+    passwords.hash_seconds(platform.config)  # measured now, or somebody's first answer would take longer
 
     @auth.route("/", defaults={"path": ""}, methods=METHODS, provide_automatic_options=False)
     @auth.route("/<path:path>", methods=METHODS, provide_automatic_options=False)
@@ -108,7 +110,7 @@ def blueprint(platform: Platform) -> Blueprint:
             return Response(status=405)
         begin = time.monotonic()
         response = _answered(platform, limiter, request, handler, arguments)
-        steady.wait(handler, response, since=begin)
+        steady.wait(platform.config, handler, response, since=begin)
         return response
 
     return auth

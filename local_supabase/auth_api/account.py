@@ -83,7 +83,7 @@ def change(call: Call) -> dict[str, Any]:
     if password is not None:
         _check_reauthentication(call, caller, body["nonce"])
         _check_current_password(call, caller, body["current_password"])
-        if passwords.is_right(password, user["encrypted_password"]):
+        if passwords.is_right(call.platform.config, password, user["encrypted_password"]):
             raise Refused(422, "same_password", "New password should be different from the old password.")
         audit.write(call, user, "user_updated_password")
         users.set_password(call, user, password, keep_session=caller.session["id"] if caller.session else None)
@@ -117,5 +117,5 @@ def _check_current_password(call: Call, caller: SignedIn, given: str | None) -> 
         return
     if not given:
         raise Refused(400, "current_password_required", "Current password required when setting new password.")
-    if not passwords.is_right(given, stored):
+    if not passwords.is_right(call.platform.config, given, stored):
         raise Refused(400, "current_password_invalid", "Current password required when setting new password.")

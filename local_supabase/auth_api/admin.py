@@ -18,6 +18,7 @@ from local_supabase.auth_api.call import NO_INSTANCE, Call, as_uuid
 from local_supabase.auth_api.callers import require_admin
 from local_supabase.auth_api.errors import Refused, bad_request
 from local_supabase.auth_api.rows import existing_user, user_by_id
+from local_supabase.platform import Config
 
 _GO_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -34,7 +35,7 @@ def create(call: Call) -> dict[str, Any]:
     if not emails.is_valid(email):
         raise bad_request("Cannot create a user without a valid email address")
     user_id = _chosen_id(body["id"])
-    password_hash = _chosen_password(body["password"], body["password_hash"])
+    password_hash = _chosen_password(call.platform.config, body["password"], body["password_hash"])
     ban = body["ban_duration"]
     ban_seconds = _seconds(ban) if ban else None
     users.claim_address(call.connection, email)
@@ -229,7 +230,7 @@ def _chosen_id(text: str | None) -> UUID:
     return chosen
 
 
-def _chosen_password(password: str | None, password_hash: str | None) -> str:
+def _chosen_password(config: Config, password: str | None, password_hash: str | None) -> str:
     if password and password_hash:
         raise bad_request("Only a password or a password hash should be provided")
     if password_hash:
@@ -238,7 +239,7 @@ def _chosen_password(password: str | None, password_hash: str | None) -> str:
         return password_hash
     password = password or secrets.token_urlsafe(32)
     passwords.check_length(password)  # upstream: 500
-    return passwords.hashed(password)
+    return passwords.hashed(config, password)
 
 
 def _seconds(duration: str) -> float:

@@ -69,7 +69,7 @@ def _signed_up(call: Call, user: DictRow | None, email: str, password: str | Non
     if not password:
         raise bad_request("Signup requires a valid password")
     passwords.check_strength(call.platform.config, password)
-    return _new(call, email, passwords.hashed(password), data)
+    return _new(call, email, passwords.hashed(call.platform.config, password), data)
 
 
 def _invited(call: Call, admin: Any, email: str, data: dict[str, Any]) -> DictRow:

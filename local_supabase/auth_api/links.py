@@ -142,6 +142,6 @@ def _verified(call: Call, user: DictRow, kind: Kind) -> DictRow | None:
         # As upstream: the invited person has a password nobody knows until they set one.
         call.connection.execute(
             "update auth.users set encrypted_password = %s where id = %s",
-            (passwords.hashed(secrets.token_urlsafe(32)), user["id"]),
+            (passwords.hashed(call.platform.config, secrets.token_urlsafe(32)), user["id"]),
         )
     return user

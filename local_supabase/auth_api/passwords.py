@@ -2,40 +2,51 @@
 
 import secrets
 import time
+from functools import cache
 
 import bcrypt
 
 from local_supabase.auth_api.errors import Refused, bad_request
 from local_supabase.platform import Config
 
-COST = 10  # Supabase Auth's; 2^10 rounds
 LONGEST_BYTES = 72  # bcrypt reads no further
 
-# Compared when there is no password to compare with, or the answer's delay tells who has an account.
-_began = time.thread_time()
-_NOBODYS = bcrypt.hashpw(secrets.token_bytes(32).hex().encode(), bcrypt.gensalt(COST))
-HASH_SECONDS = time.thread_time() - _began  # of this processor; what one hash costs
 
-
-def hashed(password: str) -> str:
+def hashed(config: Config, password: str) -> str:
     """Return the bcrypt hash; `password` must not be longer than 72 bytes."""
-    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(COST)).decode()
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(config.password_cost)).decode()
 
 
-def is_right(password: str, stored: str | None) -> bool:
+def is_right(config: Config, password: str, stored: str | None) -> bool:
     """Tell whether `password` belongs to the stored hash, in the same time whatever the answer is.
 
     A password above 72 bytes is wrong, not an error; so is any against a missing or foreign hash.
     """
-    given = password.encode()
+    given, (nobodys, _) = password.encode(), _nobodys(config.password_cost)
     if not stored or len(given) > LONGEST_BYTES:
-        bcrypt.checkpw(given[:LONGEST_BYTES], _NOBODYS)
+        bcrypt.checkpw(given[:LONGEST_BYTES], nobodys)
         return False
     try:
         return bcrypt.checkpw(given, stored.encode())
     except ValueError:  # not bcrypt
-        bcrypt.checkpw(given, _NOBODYS)
+        bcrypt.checkpw(given, nobodys)
         return False
+
+
+def hash_seconds(config: Config) -> float:
+    """Return what one hash costs this processor."""
+    return _nobodys(config.password_cost)[1]
+
+
+@cache
+def _nobodys(cost: int) -> tuple[bytes, float]:
+    """Return a hash, and the seconds it took.
+
+    It is compared when there is no password to compare with, or the answer's delay tells who has an account.
+    """
+    began = time.thread_time()
+    nobodys = bcrypt.hashpw(secrets.token_bytes(32).hex().encode(), bcrypt.gensalt(cost))
+    return nobodys, time.thread_time() - began
 
 
 def weaknesses(config: Config, password: str) -> list[str]:

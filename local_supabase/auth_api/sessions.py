@@ -95,7 +95,7 @@ def _with_password(call: Call) -> dict[str, Any] | Refused:
     user = user_by_email(call.connection, email)
     if user is not None and user["encrypted_password"] and is_banned(user):
         raise Refused(400, "user_banned", "User is banned")
-    is_right = passwords.is_right(password, user["encrypted_password"] if user else None)
+    is_right = passwords.is_right(call.platform.config, password, user["encrypted_password"] if user else None)
     if user is not None and user["encrypted_password"]:
         verdict = hooks.ask_password_attempt(call, user["id"], is_right=is_right)
         if verdict.is_reject:

@@ -21,7 +21,8 @@ def sign_up(call: Call) -> dict[str, Any]:
     nobody can set the password of an account that somebody else has begun.
     """
     email, password, data, challenge = _form(call)
-    password_hash = passwords.hashed(password)  # for every address alike, or the delay tells which are taken
+    # For every address alike, or the delay tells which are taken.
+    password_hash = passwords.hashed(call.platform.config, password)
     users.lock_address(call.connection, email)
     user = user_by_email(call.connection, email, lock=True)
     if (user and user["email_confirmed_at"]) or (user is None and users.is_taken(call.connection, email)):
@@ -47,7 +48,7 @@ def with_link(call: Call, email: str, data: dict[str, Any], challenge: Challenge
     Raises:
         Refused: 422 signup_disabled, 429 over_email_send_rate_limit.
     """
-    password_hash = passwords.hashed(secrets.token_urlsafe(32))  # for every address alike, as above
+    password_hash = passwords.hashed(call.platform.config, secrets.token_urlsafe(32))  # for every address, as above
     users.lock_address(call.connection, email)
     user = user_by_email(call.connection, email, lock=True)
     if user is None or user["email_confirmed_at"] is None:

@@ -28,7 +28,8 @@ def create_user(
         raise bad_request(emails.INVALID)
     passwords.check_strength(platform.config, password)
     claim_address(connection, email)
-    return str(insert(connection, email=email, password_hash=passwords.hashed(password), data={}, confirmed=confirmed))
+    password_hash = passwords.hashed(platform.config, password)
+    return str(insert(connection, email=email, password_hash=password_hash, data={}, confirmed=confirmed))
 
 
 def insert(
@@ -122,7 +123,7 @@ def set_password(call: Call, user: DictRow, password: str, *, keep_session: UUID
         "update auth.users set encrypted_password = %s, updated_at = now(), confirmation_sent_at = null,"
         " recovery_sent_at = null, email_change_sent_at = null, phone_change_sent_at = null,"
         " reauthentication_sent_at = null where id = %s",
-        (passwords.hashed(password), user["id"]),
+        (passwords.hashed(call.platform.config, password), user["id"]),
     )
     one_time_tokens.forget(call.connection, user)
     sessions.end_others(call, user["id"], keep=keep_session)

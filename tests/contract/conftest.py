@@ -24,9 +24,10 @@ from flask import Flask
 from supabase import Client, ClientOptions, create_client
 
 import local_supabase
-from local_supabase import auth_api, config, installation
+from local_supabase import auth_api, installation
 from local_supabase import database as local_database
 from local_supabase.platform import Platform
+from tests.settings import SETTINGS
 
 API_VERSION = {"X-Supabase-Api-Version": "2024-01-01"}
 
@@ -296,9 +297,8 @@ def server() -> Iterator[Server]:
         return
     # One per worker: it starts in a second, and then no worker waits for another or sees another's rows.
     settings = replace(
-        config.read(),
+        SETTINGS,
         access_token_hook="pg-functions://postgres/public/contract_hook",
-        rate_limits=None,  # every test asks from the same address; see test_auth_limits.py
     )
     with local_supabase.start(settings=settings, migrations=False) as stack:
         with psycopg.connect(stack.database_url) as connection:
@@ -322,8 +322,7 @@ def with_settings(our_server: Server) -> Iterator[Callable[..., Wire]]:
             pool = undo.enter_context(local_database.pool("supabase_auth_admin", str(our_server.database_url)))
             with tempfile.TemporaryDirectory() as folder:
                 keys = installation.load_or_create(Path(folder)).keys
-            off = {"access_token_hook": None, "rate_limits": None, "sb_forwarded_for": False}
-            settings = replace(config.read(), **{**off, **changes})
+            settings = replace(SETTINGS, **{"access_token_hook": None, "sb_forwarded_for": False, **changes})
             app = Flask("contract")
             platform = Platform(our_server.url, settings, keys, pool, pool, time.time)
             app.register_blueprint(auth_api.blueprint(platform), url_prefix="/auth/v1")
