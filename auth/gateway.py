@@ -1,10 +1,12 @@
 """The only file that talks to Supabase: tokens go in, values come out, and every error becomes a Refused."""
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 import httpx
@@ -97,11 +99,18 @@ class Note:
 def connection_pool(timeout_seconds: float) -> httpx.Client:
     """Return the pool that all clients share: one TLS context and one set of connections per process."""
     return httpx.Client(
+        verify=_tls(),
         timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 2)),
         limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
         event_hooks={"request": [_without_key_as_bearer]},
         trust_env=False,  # a proxy named in the environment must not see tokens
     )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return what httpx would make for each pool: reading the certificates takes longer than a request."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class Gateway:

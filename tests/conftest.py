@@ -82,17 +82,18 @@ def database():
 @pytest.fixture(scope="session")
 def new_person(app, database):
     """Make people with a confirmed address and no second factor; each test has its own."""
+    admin = httpx.Client(headers={"apikey": os.environ["SUPABASE_SECRET_KEY"]})
 
     def make(name: str = "alice", app: Flask = app) -> Person:
         email, password = f"{name}-{uuid4().hex[:12]}@example.com", f"correct horse {uuid4().hex[:8]}"
-        answer = httpx.post(
+        answer = admin.post(
             f"{os.environ['SUPABASE_URL']}/auth/v1/admin/users",
-            headers={"apikey": os.environ["SUPABASE_SECRET_KEY"]},
             json={"email": email, "password": password, "email_confirm": True},
         )
         return Person(answer.raise_for_status().json()["id"], email, password, app, database)
 
-    return make
+    with admin:
+        yield make
 
 
 @pytest.fixture

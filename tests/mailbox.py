@@ -5,10 +5,12 @@ from typing import Any
 
 import httpx
 
+from tests.stranger import TLS
+
 
 def mails_to(address: str) -> list[dict[str, Any]]:
     """Newest first."""
-    answer = httpx.get(f"{os.environ['MAILBOX_URL']}/messages.json", params={"to": address})
+    answer = httpx.get(f"{os.environ['MAILBOX_URL']}/messages.json", params={"to": address}, verify=TLS)
     mails: list[dict[str, Any]] = answer.raise_for_status().json()
     return mails
 

@@ -388,13 +388,13 @@ def database(server: Server) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def mails(server: Server) -> Callable[[str], list[dict[str, Any]]]:
+def mails(server: Server, wire: Wire) -> Callable[[str], list[dict[str, Any]]]:
     """The mails sent to an address, newest first."""
     if server.mailbox_url is None:
         pytest.skip("needs MAILBOX_URL")
 
     def sent_to(address: str) -> list[dict[str, Any]]:
-        found = httpx.get(f"{server.mailbox_url}/messages.json", params={"to": address}, trust_env=False)
+        found = wire.http.get(f"{server.mailbox_url}/messages.json", params={"to": address})
         listed: list[dict[str, Any]] = found.json()
         return listed
 
