@@ -17,6 +17,7 @@ from local_supabase.postgres import CannotStart
 HERE = Path(__file__).parent
 MIGRATIONS = HERE.parent / "supabase" / "migrations"
 LOGIN_ROLES = ("postgres", "authenticator", "supabase_auth_admin")
+NEVER = 2**31  # executions until psycopg prepares a statement by itself
 # DATABASE_URL may name a server that holds somebody's data: only one made for this purpose is touched.
 NOT_OURS = (
     "The embedded Supabase needs a new Postgres server of its own with the superuser supabase_admin "
@@ -55,8 +56,8 @@ def pool(role: str, url: str) -> Iterator[Pool]:
     with ConnectionPool(
         _as(role, url),
         connection_class=psycopg.Connection[DictRow],
-        # Plans are not kept: the data API's statements differ in text and in role, and tests change tables.
-        kwargs={"row_factory": dict_row, "prepare_threshold": None},
+        # Plans are kept for `prepare=True` alone: the other statements differ in text and in role, and tests change tables.
+        kwargs={"row_factory": dict_row, "prepare_threshold": NEVER},
         min_size=2,
         max_size=20,
         check=check,

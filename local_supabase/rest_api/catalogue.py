@@ -1,7 +1,7 @@
 """What Postgres says of a table or function in schema `public`, asked anew for every request.
 
-PostgREST keeps a schema cache and has to be told when it is stale; one catalogue query costs little enough
-that nothing here can be stale.
+PostgREST keeps a schema cache and has to be told when it is stale; a catalogue query that Postgres has planned
+before costs little enough that nothing here can be stale.
 """
 
 from collections.abc import Iterable
@@ -59,7 +59,7 @@ def find_table(cursor: Cursor, name: str) -> Table:
     Raises:
         RestError: PGRST205.
     """
-    row = cursor.execute(_TABLE, [name]).fetchone()
+    row = cursor.execute(_TABLE, [name], prepare=True).fetchone()
     if row is None:
         message = f"Could not find the table 'public.{name}' in the schema cache"
         raise RestError(404, "PGRST205", message)
@@ -74,7 +74,7 @@ def find_function(cursor: Cursor, name: str, given: Iterable[str]) -> Function:
         RestError: PGRST202 if there is none, PGRST203 if there are several.
     """
     names = frozenset(given)
-    candidates = [_function(row) for row in cursor.execute(_FUNCTIONS, [name])]
+    candidates = [_function(row) for row in cursor.execute(_FUNCTIONS, [name], prepare=True)]
     fitting = [f for f in candidates if f.required <= names <= f.arguments.keys()]
     if len(fitting) == 1:
         return fitting[0]
@@ -95,7 +95,7 @@ def role_settings(cursor: Cursor, role: str) -> list[tuple[str, str]]:
 
     Postgres applies such settings only at login; the request logs in as `authenticator`.
     """
-    return [(row["name"], row["value"]) for row in cursor.execute(_ROLE_SETTINGS, [role])]
+    return [(row["name"], row["value"]) for row in cursor.execute(_ROLE_SETTINGS, [role], prepare=True)]
 
 
 def _function(row: DictRow) -> Function:
@@ -177,10 +177,11 @@ _FUNCTIONS = """
       and prorettype <> 'trigger'::regtype
 """
 
+# pg_settings computes all its rows, so only for a role that has settings; `offset 0` keeps it inside the loop.
 _ROLE_SETTINGS = """
     select setting.name, substr(entry, strpos(entry, '=') + 1) as value
     from pg_roles cross join lateral unnest(rolconfig) as entry
-    join pg_settings setting on setting.name = split_part(entry, '=', 1)
+    cross join lateral (select name, context from pg_settings where name = split_part(entry, '=', 1) offset 0) setting
     where rolname = $1 and setting.name <> 'default_transaction_isolation'
       and (setting.context = 'user' or has_parameter_privilege(setting.name, 'set'))
 """
