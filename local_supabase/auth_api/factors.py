@@ -217,7 +217,8 @@ def _otpauth_uri(*, issuer: str, account: str, secret: str) -> str:
 
 def _svg(text: str) -> str:
     """`text` as a QR code, without a '#': the client puts the markup into a data URI, which one would end."""
-    code = qrcode.QRCode(border=4)
+    # Any of the eight masks can be read. Finding the best takes most of the work, and pays where codes are printed.
+    code = qrcode.QRCode(border=4, mask_pattern=0)
     code.add_data(text)
     matrix = code.get_matrix()
     squares = "".join(f"M{x} {y}h1v1h-1z" for y, row in enumerate(matrix) for x, is_dark in enumerate(row) if is_dark)
