@@ -56,7 +56,7 @@ def pool(role: str, url: str) -> Iterator[Pool]:
     with ConnectionPool(
         _as(role, url),
         connection_class=psycopg.Connection[DictRow],
-        # Plans are kept for `prepare=True` alone: the other statements differ in text and in role, and tests change tables.
+        # Plans are kept for `prepare=True` alone: other statements differ in text and in role, and tests change tables.
         kwargs={"row_factory": dict_row, "prepare_threshold": NEVER},
         min_size=2,
         max_size=20,
