@@ -1,5 +1,6 @@
 """People, their phones and their browsers: verbs for the journeys over HTTP."""
 
+import re
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 import pyotp
 from flask import Flask
 from psycopg import Connection
-from webtest import TestApp, TestResponse
+from webtest import Form, TestApp, TestResponse
 
 
 @dataclass
@@ -47,7 +48,10 @@ class Browser(TestApp):
 
 def form(page: TestResponse, action: str) -> Any:
     """The form on the page that posts to `action`."""
-    return next(form for form in page.forms.values() if form.action.partition("?")[0] == action)
+    # Not page.forms, which parses every form of the page once more.
+    found = page.html.find("form", action=re.compile(rf"{re.escape(action)}(\?|$)"))
+    assert found, f"no form posts to {action}"
+    return Form(page, str(found), page.parser_features)
 
 
 def alerts(page: TestResponse) -> list[str]:
@@ -90,19 +94,22 @@ class Person:
 
     def begins_app(self, browser: Browser, name: str | None = None) -> Phone:
         """Start to set up an app, as far as having the secret on the phone."""
-        named = form(browser.get("/settings/security/totp"), "/settings/security/totp")
-        if name:
-            named["name"] = name
-        page = named.submit().follow()
-        return Phone(page.html.select_one("#secret").get_text().replace(" ", ""))
+        return self._is_shown_a_secret(browser, name)[1]
 
     def set_up_app(self, browser: Browser, name: str | None = None) -> Phone:
-        phone = self.begins_app(browser, name)
-        finish = form(browser.get("/settings/security/totp"), "/settings/security/totp/verify")
+        page, phone = self._is_shown_a_secret(browser, name)
+        finish = form(page, "/settings/security/totp/verify")
         finish["code"] = phone.code()
         assert finish.submit().location in ("/settings/security", "/settings/security/recovery-codes")
         self.phones.append(phone)
         return phone
+
+    def _is_shown_a_secret(self, browser: Browser, name: str | None) -> tuple[TestResponse, Phone]:
+        named = form(browser.get("/settings/security/totp"), "/settings/security/totp")
+        if name:
+            named["name"] = name
+        page = named.submit().follow()
+        return page, Phone(page.html.select_one("#secret").get_text().replace(" ", ""))
 
     def makes_codes(self, browser: Browser) -> list[str]:
         """Make a sheet of recovery codes, and keep it."""
