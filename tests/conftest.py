@@ -15,7 +15,7 @@ import local_supabase
 from app import create_app
 from local_supabase.postgres import CannotStart
 from tests.people import Person
-from tests.settings import SETTINGS
+from tests.settings import SETTINGS, with_cheap_codes
 
 LOGS = "LOCAL_SUPABASE_LOGS"  # the folder of the run's stack; workers inherit it with the rest
 log_sizes = pytest.StashKey[dict[Path, int]]()
@@ -67,7 +67,7 @@ def _logs() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def app():
-    app = create_app()
+    app = with_cheap_codes(create_app())
     yield app
     app.extensions["stepup"].gateway.close()
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from app import Settings, create_app
+from tests.settings import with_cheap_codes
 
 # lost: Supabase does what it was asked, and the line breaks before the answer. cut: the line breaks before Supabase
 # has heard of it. bad gateway: something on the way answers 502 in Supabase's place.
@@ -147,4 +148,4 @@ def app_behind_proxy(url: str | None = None, **settings: Any) -> Flask:
     issuer = f"{os.environ['SUPABASE_URL']}/auth/v1"
     flows = {name: replace(getattr(services, name), token_issuer=issuer) for name in ("apps", "passkeys", "codes")}
     app.extensions["stepup"] = replace(services, token_issuer=issuer, **flows)
-    return app
+    return with_cheap_codes(app)

@@ -16,11 +16,11 @@ from auth.recovery_codes import ALPHABET, Parameters, draw_set, is_code, normali
 from auth.refusals import RecoveryCodesLocked, Refused, SignInRequired, WrongRecoveryCode
 from tests.people import Person, alerts, form
 from tests.proxy import app_behind_proxy, running_proxy
+from tests.settings import CHEAP
 
 PAGE = "/settings/security/recovery-codes"
 CONFIRM = PAGE + "/confirm"
 CHALLENGE = "/mfa/challenge/recovery-code"
-CHEAP = Parameters(memory_kib=8, passes=1)
 
 
 # Arithmetic
@@ -402,7 +402,7 @@ def test_an_attempt_is_one_computation_whatever_is_typed_and_whoever_asks(alice,
 
     old = alice.makes_codes(alice_at_aal2)
     codes = alice.makes_codes(alice_at_aal2)
-    flows = variant(digest=counted).extensions["stepup"].codes
+    flows = variant(digest=counted, parameters=CHEAP).extensions["stepup"].codes
     account = account_of(alice)
     nobody = replace(account, id=str(uuid4()), user_id=str(uuid4()), session_id=str(uuid4()))
     cases = {
@@ -421,8 +421,12 @@ def test_an_attempt_is_one_computation_whatever_is_typed_and_whoever_asks(alice,
         except Refused as refusal:
             assert what not in ("first", "last"), refusal
         assert len(computed) == 1, what
-        assert computed[0][3] == Parameters()
+        assert computed[0][3] == CHEAP
         assert len(computed[0][2]) == 16
+
+
+def test_a_computation_costs_what_owasp_recommends(variant):
+    assert variant().extensions["stepup"].codes.parameters == Parameters(memory_kib=19 * 1024, passes=2, lanes=1)
 
 
 def test_over_http_too_an_attempt_is_one_computation(alice, alice_at_aal2, variant, new_person):

@@ -17,6 +17,7 @@ from tests.browser.chromium import launch_options
 from tests.browser.pages import Site
 from tests.browser.passkey_device import PasskeyDevice
 from tests.people import Person
+from tests.settings import with_cheap_codes
 
 RESULTS = Path(__file__).parent.parent.parent / "test-results"
 TIMEOUT_MS = 10_000
@@ -106,6 +107,7 @@ def _served(**settings: Any) -> Iterator[Site]:
     with socket.create_server(("localhost", 0)) as listener:
         url = f"http://localhost:{listener.getsockname()[1]}"
         app = create_app(Settings(public_url=url, rate_limits="", **settings))  # every browser has the same address
+        with_cheap_codes(app)
         with _serving(app, listener):
             yield Site(url, app.extensions["stepup"].mailbox_url)
         app.extensions["stepup"].gateway.close()
