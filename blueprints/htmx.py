@@ -19,9 +19,13 @@ def page_or_partial(page: str, partial: str | None, **context: Any) -> Response:
 def form_page(
     page: str, form: FlaskForm, refusal: Refused | None = None, *, partial: str | None = None, **context: Any
 ) -> Response:
-    """Render a form: 422 when a field is not as it should be, else with the status of the refusal."""
+    """Render a form: 422 when a field is not as it should be, else with the status of the refusal.
+
+    Whoever only looks at a page was refused nothing, though it may say what would be.
+    """
     response = page_or_partial(page, partial, form=form, refusal=refusal, **context)
-    response.status_code = refusal.status if refusal else 422 if form.errors else 200
+    if request.method == "POST":
+        response.status_code = refusal.status if refusal else 422 if form.errors else 200
     return _with_retry_after(response, refusal)
 
 

@@ -185,6 +185,7 @@ def test_twenty_is_the_most_and_of_two_at_once_one_is_the_twentieth(alice, here,
         assert add_passkey(here, Authenticator()).status_code == 422
     assert len(passkeys_of(alice)) == 20
     page = here.get(PASSKEYS)
+    assert page.status_code == 200
     assert alerts(page) == ["Twenty is the most passkeys an account can have. Remove one you no longer use first."]
     assert add_passkey(here, Authenticator()).status_code == 422
     assert len(passkeys_of(alice)) == 20

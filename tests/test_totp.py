@@ -148,9 +148,10 @@ def test_the_eleventh_app_is_refused_kindly(alice, database):
         [alice.id],
     )
     database.execute("update auth.mfa_factors set status = 'verified' where user_id = %s", [alice.id])
-    assert "Ten is the most" in browser.get(SET_UP)
-    naming = form(browser.get(SET_UP), SET_UP)
-    assert "Ten is the most" in naming.submit()
+    page = browser.get(SET_UP)
+    assert (page.status_code, "Ten is the most" in page) == (200, True)
+    page = form(page, SET_UP).submit()
+    assert (page.status_code, "Ten is the most" in page) == (422, True)
 
 
 @pytest.mark.parametrize(("name", "sentence"), [("", "Give the app a name."), ("x" * 65, "Use at most 64 characters.")])
