@@ -116,6 +116,7 @@ def _trial(
     asked_at = (began + clock()) / 2
     yield from _database(facts, promise)
     if facts is not None:
+        yield from findings.about_peppers(facts.peppers, setup.peppers)
         issued_at = claims.get("iat", 0) + 0.5  # in whole seconds, rounded down
         yield from findings.about_clocks(auth_ahead=issued_at - signed_in_at, database_ahead=facts.now - asked_at)
         yield from _forwarding(facts, address)

@@ -1,7 +1,7 @@
 """What `flask doctor` makes of values: settings, keys, tokens and clocks. Pure; auth/doctor.py gets the values."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
@@ -39,6 +39,7 @@ class Setup:
     secret_key: str = field(repr=False)
     app_secret: str = field(repr=False)
     vault_keys: tuple[str, ...] = field(repr=False)
+    peppers: dict[str, str] = field(repr=False)  # by name
 
 
 def about_app(setup: Setup) -> Iterator[Finding]:
@@ -52,8 +53,12 @@ def about_app(setup: Setup) -> Iterator[Finding]:
         yield Finding("ok", "PUBLIC_URL", "Fit for cookies and passkeys.")
     yield _drawn_at_random("SECRET_KEY", setup.app_secret)
     yield _drawn_at_random("VAULT_KEYS", *setup.vault_keys)
-    if setup.app_secret in (*setup.vault_keys, setup.secret_key):
+    yield _drawn_at_random("RECOVERY_CODE_PEPPER", *setup.peppers.values())
+    peppers, others = {*setup.peppers.values()}, {*setup.vault_keys, setup.secret_key}
+    if setup.app_secret in others | peppers:
         yield Finding("bad", "SECRET_KEY", "Is used for something else too. Draw one for this alone.")
+    if peppers & others:
+        yield Finding("bad", "RECOVERY_CODE_PEPPER", "Is used for something else too. Draw one for this alone.")
 
 
 def about_project(setup: Setup) -> Iterator[Finding]:
@@ -146,6 +151,19 @@ def about_unused_kind(kind: Literal["phone", "webauthn"], refusal: str | None) -
         "place of a person's. Switch it off (config.toml: auth.mfa.web_authn); this app's passkeys do without it."
     )
     return Finding("bad", about, sentence)
+
+
+def about_peppers(needed: dict[str, int], known: Collection[str]) -> Iterator[Finding]:
+    """`needed`: how many sheets of recovery codes count that were made with each pepper; `known` are its names."""
+    unknown = {name: sheets for name, sheets in needed.items() if name not in known}
+    for name, sheets in unknown.items():
+        sentence = (
+            f"{sheets} sheets were made with the pepper named {name}, which RECOVERY_CODE_PEPPER does not hold, so "
+            "none of their codes is accepted. Put it back behind the first one, until those sheets are replaced."
+        )
+        yield Finding("bad", "recovery codes", sentence)
+    if not unknown:
+        yield Finding("ok", "recovery codes", "The peppers of all sheets are there.")
 
 
 def about_clocks(*, auth_ahead: float, database_ahead: float) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ class Facts:
     grants: list[list[str]]
     triggers: dict[str, str]
     unendorsed: int
+    peppers: dict[str, int]
     leftovers: list[str]
 
 

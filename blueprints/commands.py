@@ -40,6 +40,7 @@ def register(app: Flask, settings: "Settings", clock: Callable[[], float]) -> No
             secret_key=settings.supabase_secret_key.get_secret_value(),
             app_secret=settings.secret_key.get_secret_value(),
             vault_keys=tuple(key.get_secret_value() for key in settings.vault_keys),
+            peppers={name: secret.decode() for name, secret in app.extensions["stepup"].codes.peppers.items()},
         )
         promise = migrations.read(Path(app.root_path) / "supabase" / "migrations")
         report = examine(gateway, setup, promise, clock)

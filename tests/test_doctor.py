@@ -58,7 +58,8 @@ def doctor(stack, *, clock=time.time, **changes):
     result = app.test_cli_runner().invoke(args=["doctor"])
     app.extensions["stepup"].gateway.close()
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    for secret in (upper["SUPABASE_SECRET_KEY"], upper["SUPABASE_PUBLISHABLE_KEY"], *values["VAULT_KEYS"].split(",")):
+    peppers = [pepper.partition(":")[2] for pepper in values["RECOVERY_CODE_PEPPER"].split(",")]
+    for secret in (*upper.values(), *values["VAULT_KEYS"].split(","), values["SECRET_KEY"], *peppers):
         assert secret not in result.output
     return result.exit_code, [said(line) for line in result.output.splitlines()]
 
@@ -240,6 +241,24 @@ def test_factors_that_do_not_count_are_counted():
     assert "1 that other clients verified do not count" in str(report)
 
 
+def test_a_pepper_that_sheets_of_codes_need_and_the_settings_do_not_hold_is_named():
+    old, new = f"a:{secrets.token_hex(32)}", f"b:{secrets.token_hex(32)}"
+    with local_supabase.start(settings=SETTINGS) as stack:
+        for replaced_at in (None, None, "now"):
+            user = administer(stack, "POST", "users", json={"email": f"{uuid4()}@example.com", "email_confirm": True})
+            execute(
+                stack,
+                "insert into public.mfa_recovery_sets (user_id, label, salt, parameters, pepper_id, replaced_at)"
+                " values (%s, 1, '', '{}', 'a', %s)",
+                user["id"],
+                replaced_at,
+            )
+        assert doctor(stack, recovery_code_pepper=f"{new},{old}")[0] == 0
+        code, report = doctor(stack, recovery_code_pepper=new)
+    assert (code, troubles(report)) == (1, [("bad", "recovery codes")])
+    assert "2 sheets were made with the pepper named a, which RECOVERY_CODE_PEPPER does not hold" in str(report)
+
+
 def test_without_migrations_nobody_is_examined_but_it_is_said():
     without_hook = replace(SETTINGS, access_token_hook=None)
     with local_supabase.start(settings=without_hook, migrations=False) as stack:
@@ -338,6 +357,7 @@ GOOD = findings.Setup(
     secret_key="sb_secret_x",
     app_secret=secrets.token_hex(32),
     vault_keys=(Fernet.generate_key().decode(),),
+    peppers={"1": secrets.token_hex(32)},
 )
 
 
@@ -358,6 +378,10 @@ GOOD = findings.Setup(
         ({"app_secret": GOOD.vault_keys[0]}, "bad", "SECRET_KEY"),
         ({"vault_keys": ("A" * 43 + "=",)}, "bad", "VAULT_KEYS"),
         ({"vault_keys": GOOD.vault_keys * 2}, "warn", "VAULT_KEYS"),
+        ({"peppers": {"1": "0" * 64}}, "bad", "RECOVERY_CODE_PEPPER"),
+        ({"peppers": {"1": GOOD.peppers["1"], "2": GOOD.peppers["1"]}}, "warn", "RECOVERY_CODE_PEPPER"),
+        ({"peppers": {"1": GOOD.vault_keys[0]}}, "bad", "RECOVERY_CODE_PEPPER"),
+        ({"peppers": {"1": GOOD.app_secret}}, "bad", "SECRET_KEY"),
     ],
 )
 def test_a_setting_that_invites_trouble_is_named(changes, level, about):

@@ -9,6 +9,7 @@
 --    "grants": [["notes", "authenticated", "insert", "body"], …],    the last is a column, or ""; of the API's roles
 --    "triggers": {"guard_factors": "auth.mfa_factors", …},           those on Supabase Auth's tables that are enabled
 --    "unendorsed": 0,                                                verified factors that do not count
+--    "peppers": {"1": 12},                                           that sheets of recovery codes need, and how many
 --    "leftovers": ["0a9b…", …]}                                      accounts of interrupted runs of doctor
 create function public.doctor_facts(p_names text[], p_session uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
@@ -54,6 +55,9 @@ language sql stable security definer set search_path = '' as $$
      where nspname = 'auth' and not tgisinternal and tgenabled in ('O', 'A')),
     'unendorsed', (select count(*) from auth.mfa_factors f where status = 'verified'
       and not exists (select from public.mfa_endorsed_factors where factor_id = f.id)),
+    'peppers', (select coalesce(jsonb_object_agg(pepper_id, sheets), '{}')
+      from (select pepper_id, count(*) as sheets from public.mfa_recovery_sets where replaced_at is null
+             group by pepper_id) needed),
     'leftovers', (select coalesce(jsonb_agg(id), '[]') from auth.users
       where raw_app_meta_data ->> 'made_by' = 'flask doctor' and created_at < now() - interval '10 minutes'))
 $$;
