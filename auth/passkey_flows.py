@@ -106,13 +106,17 @@ class PasskeyFlows:
         )
 
     def request_options(self, *, made_for: str, user_id: str | None) -> dict[str, Any]:
-        """Return what navigator.credentials.get() is asked for: any passkey of this person, or of anybody."""
+        """Return what navigator.credentials.get() is asked for: any good passkey of this person, or of anybody.
+
+        Raises PasskeySuspect: this person has no other. To name none would be to ask for anybody's.
+        """
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
         purpose: Purpose = "step_up" if user_id else "sign_in"
         kept = self._challenge(challenge, purpose, made_for=made_for, user_id=user_id)
-        return passkeys.authentication_options(
-            self.rp, challenge=challenge, allow=kept.credentials, timeout_ms=self.timeout_ms
-        )
+        good = [passkey for passkey in kept.credentials if not passkey.suspect]
+        if kept.credentials and not good:
+            raise PasskeySuspect
+        return passkeys.authentication_options(self.rp, challenge=challenge, allow=good, timeout_ms=self.timeout_ms)
 
     def register(self, account: Account, *, credential: str, used_with: str) -> tuple[str, str]:
         """Add a passkey, which this session has then proven too. Return the new key of the vault, and its name.

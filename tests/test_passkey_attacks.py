@@ -351,13 +351,33 @@ def test_a_copy_is_noticed_by_its_count_and_the_passkey_never_accepted_again(ali
         copies.credentials[0].count += 1000
         assert refused(sign_in(alice.browser(), copies), COPIED)
     alice.submits_password(browser)
-    assert refused(step_up(browser, device), COPIED)
+    offered = options_on(browser, browser.get("/mfa/challenge")).json["allowCredentials"]
+    assert [entry["id"] for entry in offered] == [to_base64url(spare.credentials[0].id)]
+    assert refused(step_up(browser, device, credential=device.credentials[0]), COPIED)  # unasked
     assert is_outside(browser)
 
     assert step_up(browser, spare).location == "/account"
     assert sign_in(alice.browser(), spare).location == "/account"
     card = browser.get(PASSKEYS).html.select_one(f"#passkey-{kept['id']}")
     assert "There may be a copy of this passkey, so it is not accepted any more. Remove it." in card.get_text()
+
+
+def test_whoever_has_no_passkey_but_a_copied_one_comes_in_by_a_recovery_code_and_replaces_it(alice, here, device):
+    alice.makes_codes(here)
+    copy = deepcopy(device)
+    sign_in(alice.browser(), device)
+    assert refused(sign_in(alice.browser(), copy), COPIED)
+    browser = alice.browser()
+    alice.submits_password(browser)
+    refusal = options_on(browser, browser.get("/mfa/challenge"))  # to name no passkey would ask for anybody's
+    assert (refusal.status_code, refusal.json) == (403, {"error": COPIED})
+    assert alice.submits_recovery_code(browser, alice.codes[0]).location == "/settings/security"
+    new, (suspect,) = Authenticator(), passkeys_of(alice)
+    add_passkey(browser, new)
+    address = f"{PASSKEYS}/{suspect['id']}"
+    form(browser.get(address), f"{address}/remove").submit()
+    assert sign_in(alice.browser(), new).location == "/account"
+    assert browser.get("/account").status_code == 200
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
