@@ -122,6 +122,7 @@ def start(tokens: Tokens, *, signed_in_with: str) -> None:
 def renew(key: str) -> None:
     """Go on under a new key, and with a new CSRF token: after every change of who, or how strongly."""
     _forget_flask_session()
+    flask.session["has_arrived"] = True  # base.html then speaks of recovery codes, whatever page it is
     g.vault_key = key
 
 

@@ -3,23 +3,31 @@
 import contextlib
 import http.client
 import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import httpx
 from flask import Flask
 
 from app import Settings, create_app
 from tests.settings import with_cheap_codes
+
+CHECKOUT = Path(__file__).parent.parent
 
 # lost: Supabase does what it was asked, and the line breaks before the answer. cut: the line breaks before Supabase
 # has heard of it. bad gateway: something on the way answers 502 in Supabase's place.
 # slow: no answer until the app has hung up. broken: Supabase's own 500. garbage: a 200 that makes no sense. half: the
 # line breaks in the middle of the answer.
 Trouble = Literal["lost", "cut", "bad gateway", "slow", "broken", "garbage", "half"]
+AnyTrouble = Trouble | Callable[[], object] | subprocess.Popen[bytes]
 
 
 class _Server(ThreadingHTTPServer):
@@ -32,7 +40,7 @@ class Proxy:
     def __init__(self, upstream: str) -> None:
         self.requests: list[str] = []
         self._upstream = urlsplit(upstream).netloc
-        self._troubles: list[tuple[str, Trouble | Callable[[], object]]] = []
+        self._troubles: list[tuple[str, AnyTrouble]] = []
         self._lasting: tuple[str, Trouble] | None = None
         self._over = threading.Event()
         proxy = self
@@ -54,6 +62,10 @@ class Proxy:
     def upset(self, part_of_path: str, trouble: Trouble | Callable[[], object]) -> None:
         """Have trouble with the next request whose path and query hold `part_of_path`, or do something before it."""
         self._troubles.append((part_of_path, trouble))
+
+    def kills(self, process: subprocess.Popen[bytes], part_of_path: str) -> None:
+        """Kill the app once Supabase has done the next such request, and before the app hears of it."""
+        self._troubles.append((part_of_path, process))
 
     @contextlib.contextmanager
     def trouble(self, part_of_path: str, trouble: Trouble) -> Iterator[None]:
@@ -90,12 +102,17 @@ class Proxy:
         elif trouble == "lost":
             self._forward(request, body)
             request.close_connection = True
+        elif isinstance(trouble, subprocess.Popen):
+            self._forward(request, body)
+            trouble.kill()
+            trouble.wait()
+            request.close_connection = True
         else:
             if trouble is not None:
                 trouble()
             _send(request, *self._forward(request, body))
 
-    def _trouble_with(self, path: str) -> Trouble | Callable[[], object] | None:
+    def _trouble_with(self, path: str) -> AnyTrouble | None:
         for found in self._troubles:
             if found[0] in path:
                 self._troubles.remove(found)
@@ -139,6 +156,36 @@ def running_proxy(upstream: str | None = None) -> Iterator[Proxy]:
         proxy.server.shutdown()
         thread.join()
         proxy.server.server_close()
+
+
+SERVER = """
+import socket, sys, waitress
+from tests.proxy import app_behind_proxy
+waitress.serve(app_behind_proxy(), sockets=[socket.socket(fileno=int(sys.argv[1]))], threads=30)
+"""
+
+
+@contextlib.contextmanager
+def running_app(proxy: Proxy) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The app in a process of its own, behind the proxy; give its URL and the process, which may be killed."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        port = listener.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(listener.fileno())],
+            cwd=CHECKOUT,
+            env=os.environ | {"PROXY_URL": proxy.url},
+            pass_fds=[listener.fileno()],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        httpx.get(f"{url}/healthz", headers={"Host": "localhost"}, timeout=30).raise_for_status()
+        yield url, process
+    finally:
+        process.terminate()
+        _, log = process.communicate()
+        print(log.decode())  # shown when the test fails
 
 
 def app_behind_proxy(url: str | None = None, **settings: Any) -> Flask:

@@ -2,20 +2,26 @@
 
 import re
 import secrets
+import signal
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from uuid import uuid4
 
+import httpx
+import psycopg
 import pytest
 
 from app import create_app
 from auth import recovery_codes
 from auth.recovery_codes import ALPHABET, Parameters, draw_set, is_code, normalised, shown
 from auth.refusals import RecoveryCodesLocked, Refused, SignInRequired, WrongRecoveryCode
-from tests.people import Person, alerts, form
-from tests.proxy import app_behind_proxy, running_proxy
+from tests.authenticator import Authenticator
+from tests.ceremonies import add_passkey, sign_in
+from tests.mailbox import link_to
+from tests.people import Browser, Person, alerts, form
+from tests.proxy import app_behind_proxy, running_app, running_proxy
 from tests.settings import CHEAP
 
 PAGE = "/settings/security/recovery-codes"
@@ -156,7 +162,7 @@ def test_of_several_tabs_that_make_codes_at_once_every_sheet_shown_last_is_good(
 def test_a_sheet_is_asked_for_until_one_of_its_codes_is_typed_back_which_stays_good(alice, alice_at_aal2):
     alice.makes_codes(alice_at_aal2)
     for path in ("/account", "/settings/security"):
-        assert "Have you kept your recovery codes?" in alice_at_aal2.get(path)
+        assert "Have you kept sheet 1 of your recovery codes?" in alice_at_aal2.get(path)
     page = confirms(alice_at_aal2, "0000-0000")
     assert (page.status_code, alerts(page)) == (422, ["That recovery code is not right. Compare it with your sheet."])
     page = confirms(alice_at_aal2, alice.codes[9].lower().replace("-", " "))
@@ -164,6 +170,36 @@ def test_a_sheet_is_asked_for_until_one_of_its_codes_is_typed_back_which_stays_g
     page = page.follow()
     assert "still good" in page and "Have you kept" not in page
     assert alice.submits_recovery_code(at_challenge(alice), alice.codes[9]).location == "/settings/security"
+
+
+@pytest.mark.parametrize("way", ["app", "passkey", "reset link", "recovery code"])
+def test_every_sign_in_asks_once_for_a_sheet_that_was_not_confirmed_wherever_it_leads(alice, alice_at_aal2, way):
+    device = Authenticator()
+    add_passkey(alice_at_aal2, device)
+    alice.makes_codes(alice_at_aal2)
+    browser, page = alice.browser(), "/settings/security/totp"
+    alice.forgets_used_codes()
+    match way:
+        case "app":
+            alice.submits_password(browser, next=page)
+            alice.submits_code(browser)
+        case "passkey":
+            assert sign_in(browser, device, next=page).location == page
+        case "reset link":
+            asked = form(browser.get("/forgot-password"), "/forgot-password")
+            asked["email"] = alice.email
+            asked.submit()
+            confirmation = browser.get(link_to(alice.email, "/reset-password")).follow()
+            page = form(confirmation, "/auth/confirm").submit().location
+            assert browser.get(page).location.startswith("/mfa/challenge")
+            alice.submits_code(browser)
+        case "recovery code":
+            alice.submits_password(browser)
+            alice.submits_recovery_code(browser, alice.codes[0])
+    assert "Have you kept" not in browser.get(PAGE)  # which says it in its own words
+    first, second = browser.get(page), browser.get(page)
+    assert "Have you kept sheet 1 of your recovery codes?" in first
+    assert (second.status_code, "Have you kept" in second) == (200, False)
 
 
 def test_where_nothing_is_to_be_confirmed_a_sentence_says_so(alice, alice_at_aal2):
@@ -281,6 +317,22 @@ def test_round_trips_of_a_code(alice, alice_at_aal2, round_trips):
     ]
 
 
+def test_every_refused_code_takes_the_same_round_trips(alice, alice_at_aal2, new_person, round_trips):
+    old, codes = alice.makes_codes(alice_at_aal2), alice.makes_codes(alice_at_aal2)
+    alice.submits_recovery_code(at_challenge(alice), codes[0])
+    bob = new_person("bob")
+    bob.set_up_app(bob.signs_in())
+    taken = set()
+    for person, code in [(alice, "0000-0000"), (alice, codes[0]), (alice, old[0]), (bob, codes[1])]:
+        browser = at_challenge(person)
+        challenge = form(browser.get(CHALLENGE), CHALLENGE)
+        challenge["code"] = code
+        round_trips.clear()
+        assert challenge.submit().status_code == 422
+        taken.add(tuple(round_trips))
+    assert len(taken) == 1 and len(*taken) == 4  # the last gives the lease back
+
+
 def test_few_codes_are_warned_of_in_the_flow_and_after_the_last_one_a_new_sheet_comes_first(
     alice, alice_at_aal2, database
 ):
@@ -341,6 +393,18 @@ def test_a_new_sheet_ends_what_a_thief_has_opened_with_the_old_one_and_not_the_s
     assert thief.get("/account").location.startswith("/mfa/challenge")
     assert owner.get("/account").status_code == 200
     assert alice_at_aal2.get("/account").status_code == 200  # by its app
+
+
+def test_if_a_new_sheet_cannot_be_kept_the_old_one_stays_good(alice, alice_at_aal2, database):
+    alice.makes_codes(alice_at_aal2)
+    account, recipe = account_of(alice), alice.app.extensions["stepup"].codes._recipe(alice.id)
+    with pytest.raises(psycopg.errors.UniqueViolation):  # the last statement fails
+        database.execute(
+            "select public.recovery_codes_make(%s, %s, %s, %s, '{}', '1', array['same', 'same'])",
+            [alice.id, account.session_id, recipe.set_id, recipe.salt.hex()],
+        )
+    assert {(row["label"], row["replaced_at"]) for row in rows(database, alice)} == {(1, None)}
+    assert alice.submits_recovery_code(at_challenge(alice), alice.codes[0]).location == "/settings/security"
 
 
 def test_with_the_last_factor_the_codes_go_and_do_not_open_the_next_one(alice, alice_at_aal2, database):
@@ -447,6 +511,18 @@ def test_over_http_too_an_attempt_is_one_computation(alice, alice_at_aal2, varia
         computed.clear()
         visitor.submits_recovery_code(browser, code)
         assert len(computed) == 1, code
+
+
+def test_while_codes_are_locked_nothing_is_computed_and_no_old_sheet_explained(alice, alice_at_aal2, variant):
+    old = alice.makes_codes(alice_at_aal2)
+    alice.makes_codes(alice_at_aal2)
+    visitor = replace(alice, app=variant(parameters=CHEAP, digest=lambda *_: pytest.fail("computed")))
+    browser = at_challenge(visitor)
+    for _ in range(5):
+        alice.submits_recovery_code(Browser(alice.app, browser.cookiejar), "0000-0000")
+    page = visitor.submits_recovery_code(browser, old[0])
+    assert page.status_code == 429
+    assert "sheet" not in alerts(page)[0]
 
 
 def test_another_persons_code_is_only_wrong(new_person):
@@ -595,12 +671,72 @@ def test_whatever_step_fails_the_code_is_spent_at_most_once_and_the_person_can_g
     assert sum(row["used_at"] is not None for row in rows(database, alice)) <= 2
 
 
-def test_a_process_that_dies_after_the_code_was_spent_leaves_the_person_signed_in(alice, alice_at_aal2, app):
+def test_an_attempt_whose_answer_was_lost_stays_counted_until_the_next_success(proxied):
+    """Or somebody who can break the line would guess for nothing."""
+    alice, proxy = proxied
+    browser = at_challenge(alice)
+    for nth, trouble in enumerate(["lost", "cut", "slow", "bad gateway"], start=1):
+        proxy.upset("recovery_code_use", trouble)
+        assert "Please try the same code again." in alice.submits_recovery_code(browser, "0000-0000")
+        assert attempts(alice) == nth
+    assert alice.submits_recovery_code(browser, alice.codes[0]).location == "/settings/security"
+    assert attempts(alice) == 0
+
+
+def test_a_new_sheet_that_nobody_has_seen_is_asked_for_and_replaced(proxied, alice_at_aal2, database):
+    """The answer with the codes was lost: the old ones are worth nothing any more, and nobody knows the new ones."""
+    alice, proxy = proxied
+    browser = Browser(alice.app, alice_at_aal2.cookiejar)
+    making = form(browser.get(PAGE), PAGE)
+    proxy.upset("recovery_codes_make", "lost")
+    assert making.submit().status_code == 503
+    assert "Have you kept sheet 2 of your recovery codes?" in browser.get("/account")
+    codes = alice.makes_codes(browser)
+    assert alice.submits_recovery_code(at_challenge(alice), codes[0]).location == "/settings/security"
+
+
+@pytest.mark.parametrize(
+    ("step", "spent"),
+    [
+        ("vault_read", 0),
+        ("recovery_code_begin", 0),
+        ("recovery_code_use", 1),
+        ("grant_type=refresh_token", 1),
+        ("vault_store", 1),
+    ],
+)
+def test_an_app_that_is_killed_after_any_step_has_spent_the_code_at_most_once_and_the_person_goes_on(
+    alice, alice_at_aal2, database, step, spent
+):
+    """kill -9 when Supabase has done what it was asked, and the app is waiting for the answer."""
     alice.makes_codes(alice_at_aal2)
     browser = at_challenge(alice)
-    flows, account = app.extensions["stepup"].codes, account_of(alice, browser)
-    flows._consume(account, flows._digest(normalised(alice.codes[0]), flows._begin(alice.id)))
-    assert browser.get("/account").status_code == 200
+    challenge = form(browser.get(CHALLENGE), CHALLENGE)
+    challenge["code"] = alice.codes[0]
+    with running_proxy() as proxy, running_app(proxy) as (url, process):
+        proxy.kills(process, step)
+        with pytest.raises(httpx.TransportError):
+            httpx.post(
+                f"{url}{CHALLENGE}",
+                data=dict(challenge.submit_fields()),
+                headers={
+                    "Host": "localhost",
+                    "Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookiejar),
+                },
+                timeout=30,
+            )
+        assert process.wait(10) == -signal.SIGKILL
+    assert sum(row["used_at"] is not None for row in rows(database, alice)) == spent
+    database.execute(  # the seconds pass for which the dead process has the lease
+        "update public.web_account_sessions set lease_until = now() where user_id = %s", [alice.id]
+    )
+    if step in ("recovery_code_use", "grant_type=refresh_token"):
+        assert browser.get("/account").status_code == 200  # the code was not for nothing
+    elif not spent:
+        assert alice.submits_recovery_code(browser, alice.codes[0]).location == "/settings/security"
+        assert attempts(alice) == 0
+    else:  # the new key of the vault was on its way to the browser
+        assert alice.submits_recovery_code(at_challenge(alice), alice.codes[1]).location == "/settings/security"
 
 
 def test_a_session_that_has_ended_spends_no_code(alice, alice_at_aal2, app, database):

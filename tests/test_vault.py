@@ -3,12 +3,8 @@
 import contextlib
 import hashlib
 import os
-import socket
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +16,7 @@ from cryptography.fernet import Fernet
 from app import Settings, create_app
 from auth.refusals import Unavailable
 from tests.people import Browser, Person, form
-from tests.proxy import running_proxy
+from tests.proxy import running_app, running_proxy
 
 CHECKOUT = Path(__file__).parent.parent
 REFRESH = "POST /auth/v1/token"
@@ -30,7 +26,7 @@ REFRESH = "POST /auth/v1/token"
 
 
 def test_of_fifty_requests_to_two_processes_one_refreshes_and_nobody_is_signed_out(alice, alice_at_aal2, database):
-    with running_proxy() as proxy, running_app(proxy.url) as one, running_app(proxy.url) as other:
+    with running_proxy() as proxy, running_app(proxy) as (one, _), running_app(proxy) as (other, _):
         alice.expires_tokens()
         pages = fifty_pages([one, other], cookies_of(alice_at_aal2))
         assert [page.status_code for page in pages] == [200] * 50
@@ -42,7 +38,7 @@ def test_of_fifty_requests_to_two_processes_one_refreshes_and_nobody_is_signed_o
 
 def test_of_fifty_requests_while_a_refresh_hangs_in_a_dead_process_one_takes_over(alice, alice_at_aal2, database):
     """The holder of the lease dies after Supabase has rotated the token and before it has stored the new one."""
-    with running_proxy() as proxy, running_app(proxy.url) as one, running_app(proxy.url) as other:
+    with running_proxy() as proxy, running_app(proxy) as (one, _), running_app(proxy) as (other, _):
         alice.expires_tokens()
         account = take_lease(alice, alice_at_aal2)
         alice.app.extensions["stepup"].gateway.refresh(account.tokens.refresh_token)
@@ -269,36 +265,6 @@ def test_eight_threads_as_four_people_never_see_each_others_notes(new_person):
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(read, range(8)))
-
-
-SERVER = """
-import socket, sys, waitress
-from tests.proxy import app_behind_proxy
-waitress.serve(app_behind_proxy(), sockets=[socket.socket(fileno=int(sys.argv[1]))], threads=30)
-"""
-
-
-@contextlib.contextmanager
-def running_app(proxy_url: str) -> Iterator[str]:
-    """The app in a process of its own, behind the proxy; give its URL."""
-    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
-        port = listener.getsockname()[1]
-        server = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(listener.fileno())],
-            cwd=CHECKOUT,
-            env=os.environ | {"PROXY_URL": proxy_url},
-            pass_fds=[listener.fileno()],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        httpx.get(f"{url}/healthz", headers={"Host": "localhost"}, timeout=30).raise_for_status()
-        yield url
-    finally:
-        server.terminate()
-        _, log = server.communicate()
-        print(log.decode())  # shown when the test fails
 
 
 def fifty_pages(urls: list[str], cookies: str) -> list[httpx.Response]:
