@@ -2,16 +2,21 @@
 
 from flask import Blueprint, flash, url_for
 from flask_wtf import FlaskForm
+from wtforms import HiddenField
 
 from auth.assurance import SENSITIVE
 from auth.refusals import CodesChanged, Refused
 from blueprints import session
-from blueprints.forms import ButtonForm, recovery_code_field
+from blueprints.forms import recovery_code_field
 from blueprints.htmx import form_page, leave_for
 from blueprints.limits import limited
 from blueprints.services import services
 
 bp = Blueprint("recovery_codes", __name__, url_prefix="/settings/security/recovery-codes")
+
+
+class MakeForm(FlaskForm):
+    replaces = HiddenField()  # the sheet that was there when the form was, or 0
 
 
 class ConfirmForm(FlaskForm):
@@ -31,8 +36,13 @@ def show():
 @bp.post("")
 @limited
 def create():
-    """Make a sheet and show it, this once: nobody could show it again, as only hashes are kept."""
+    """Make a sheet and show it, this once: nobody could show it again, as only hashes are kept.
+
+    Reloading that page sends the form again, and must not end the sheet that was printed a moment ago.
+    """
     who = session.require(SENSITIVE, without_codes=True)
+    if MakeForm().replaces.data != _label(who):
+        raise CodesChanged
     sheet = services().codes.make(who.account)
     return form_page("recovery_codes/sheet.html", ConfirmForm(formdata=None), who=who, sheet=sheet)
 
@@ -61,5 +71,9 @@ def _page(form, who, refusal=None):
         refusal,
         partial="recovery_codes/_confirm_form.html",
         who=who,
-        button=ButtonForm(formdata=None),
+        making=MakeForm(formdata=None, replaces=_label(who)),
     )
+
+
+def _label(who):
+    return str(who.account.codes.label if who.account.codes else 0)

@@ -20,6 +20,11 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
+// The answer to a second click would take the place of the first one, which cannot be shown again.
+for (const form of document.querySelectorAll("form[data-once]")) {
+  form.addEventListener("submit", () => { form.querySelector("button").disabled = true; });
+}
+
 for (const box of document.querySelectorAll("[data-copy-of]")) {
   const source = document.getElementById(box.dataset.copyOf);
   if (!navigator.clipboard) continue;

@@ -119,6 +119,14 @@ def test_a_second_factor_leads_to_no_second_sheet(alice, alice_at_aal2):
     assert alice.submits_recovery_code(at_challenge(alice), alice.codes[0]).location == "/settings/security"
 
 
+def test_reloading_a_sheet_makes_no_other_in_its_place(alice, alice_at_aal2, database):
+    making = form(alice_at_aal2.get(PAGE), PAGE)
+    codes = making.submit().html.select_one("#codes").get_text().split()
+    page = making.submit()
+    assert (page.status_code, "Please look again" in page) == (409, True)
+    assert alice.submits_recovery_code(at_challenge(alice), codes[0]).location == "/settings/security"
+
+
 def test_without_a_second_factor_nobody_makes_codes(alice, database):
     """A thief with the password could keep them until the owner has a factor."""
     browser = alice.signs_in()

@@ -178,6 +178,11 @@ class Security(Screen):
         self._link("Change your address").click()
         return ChangeAddress(self.page)
 
+    def remove_app(self, name: str) -> "Security":
+        self._link(f"Remove {name}").click()
+        self._button("Remove").click()
+        return Security(self.page)
+
     def set_up_app(self) -> "NameApp":
         self._link("Set up an authenticator app").click()
         return NameApp(self.page)
@@ -325,6 +330,11 @@ class ConnectApp(Screen):
 class RecoveryCodes(Screen):
     HEADING = "Recovery codes"
 
+    @staticmethod
+    def open(page: Page) -> "RecoveryCodes":
+        page.goto("/settings/security/recovery-codes")
+        return RecoveryCodes(page)
+
     def show_codes(self) -> "Sheet":
         self._button("Show my codes").click()
         return Sheet(self.page)
@@ -337,10 +347,20 @@ class Sheet(Screen):
     def codes(self) -> list[str]:
         return self.page.locator("#codes").inner_text().split()
 
-    def downloaded(self) -> str:
+    @property
+    def paper(self) -> Locator:
+        """What is printed."""
+        return self.page.get_by_role("region", name="Your recovery codes")
+
+    @property
+    def copy_button(self) -> Locator:
+        return self._button("Copy the codes")
+
+    def downloaded(self) -> tuple[str, str]:
+        """The name of the file, and what it holds."""
         with self.page.expect_download() as download:
             self._button("Download as text").click()
-        return download.value.path().read_text()
+        return download.value.suggested_filename, download.value.path().read_text()
 
     def confirm(self, code: str) -> None:
         self.page.get_by_label("One of your codes").fill(code)
@@ -428,6 +448,18 @@ class Challenge(Screen):
     def answer(self, code: str) -> None:
         self.code_field.fill(code)
         self.submit_button.click()
+
+    def use_recovery_code(self) -> "UseRecoveryCode":
+        self._link("Use a recovery code").click()
+        return UseRecoveryCode(self.page)
+
+
+class UseRecoveryCode(Screen):
+    HEADING = "Use a recovery code"
+
+    def use(self, code: str) -> None:
+        self.page.get_by_label("Recovery code").fill(code)
+        self._button("Use this code").click()
 
 
 def _violations(page: Page, tags: list[str]) -> list[str]:
