@@ -30,7 +30,7 @@ class CodeForm(FlaskForm):
 
 class RecoveryCodeForm(FlaskForm):
     next = HiddenField()
-    code = recovery_code_field()
+    code = recovery_code_field("Recovery code", autofocus=True)
 
 
 @bp.get("/mfa/challenge")
