@@ -47,6 +47,7 @@ class Proxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or the body waits 40 ms for the client to acknowledge the headers
 
             def do_GET(self) -> None:
                 proxy._pass_on(self)
