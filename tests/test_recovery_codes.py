@@ -180,7 +180,7 @@ def test_a_sheet_is_asked_for_until_one_of_its_codes_is_typed_back_which_stays_g
     assert alice.submits_recovery_code(at_challenge(alice), alice.codes[9]).location == "/settings/security"
 
 
-@pytest.mark.parametrize("way", ["app", "passkey", "reset link", "recovery code"])
+@pytest.mark.parametrize("way", ["app", "passkey", "reset link"])
 def test_every_sign_in_asks_once_for_a_sheet_that_was_not_confirmed_wherever_it_leads(alice, alice_at_aal2, way):
     device = Authenticator()
     add_passkey(alice_at_aal2, device)
@@ -201,13 +201,24 @@ def test_every_sign_in_asks_once_for_a_sheet_that_was_not_confirmed_wherever_it_
             page = form(confirmation, "/auth/confirm").submit().location
             assert browser.get(page).location.startswith("/mfa/challenge")
             alice.submits_code(browser)
-        case "recovery code":
-            alice.submits_password(browser)
-            alice.submits_recovery_code(browser, alice.codes[0])
     assert "Have you kept" not in browser.get(PAGE)  # which says it in its own words
     first, second = browser.get(page), browser.get(page)
     assert "Have you kept sheet 1 of your recovery codes?" in first
     assert (second.status_code, "Have you kept" in second) == (200, False)
+
+
+def test_whoever_has_used_a_code_is_not_asked_whether_they_have_them(alice, alice_at_aal2):
+    alice.makes_codes(alice_at_aal2)
+    browser = at_challenge(alice)
+    page = alice.submits_recovery_code(browser, alice.codes[0]).follow()
+    assert "Have you kept" not in page
+    assert "Have you kept" not in alice_at_aal2.get("/account")
+
+
+def test_every_sign_in_says_what_it_means_to_have_no_codes(alice_with_totp):
+    alice_with_totp.forgets_used_codes()
+    browser = alice_with_totp.signs_in()
+    assert "Without recovery codes, whoever loses their phone or key is locked out." in browser.get("/account")
 
 
 def test_where_nothing_is_to_be_confirmed_a_sentence_says_so(alice, alice_at_aal2):
@@ -453,10 +464,14 @@ def test_another_pepper_or_other_parameters_draw_a_new_salt_and_the_sheet_of_bef
 
 def test_sheets_expire_only_where_the_setting_says_so(alice, alice_at_aal2, variant, database):
     alice.makes_codes(alice_at_aal2)
-    database.execute(
-        "update public.mfa_recovery_sets set made_at = now() - interval '91 days' where user_id = %s", [alice.id]
-    )
+    aged = "update public.mfa_recovery_sets set made_at = now() - make_interval(days => %s) where user_id = %s"
     strict = replace(alice, app=variant(ttl_days=90))
+    strict.app.config["RECOVERY_CODE_TTL_DAYS"] = 90
+    for days, sentence in ((91, "have been too old to be used since"), (80, "can be used until")):
+        database.execute(aged, [days, alice.id])
+        assert f"Your recovery codes {sentence}" in Browser(strict.app, alice_at_aal2.cookiejar).get("/account")
+    assert "Your recovery codes" not in alice_at_aal2.get("/account")
+    database.execute(aged, [91, alice.id])
     page = strict.submits_recovery_code(at_challenge(strict), alice.codes[0])
     assert "too old to be used" in page
     assert alice.submits_recovery_code(at_challenge(alice), alice.codes[0]).location == "/settings/security"

@@ -11,7 +11,7 @@ create table public.mfa_recovery_sets (
   parameters jsonb not null,                         -- of argon2id: {"memory_kib": 19456, "passes": 2, "lanes": 1}
   pepper_id text not null,                           -- which key of RECOVERY_CODE_PEPPER
   made_at timestamptz not null default now(),
-  confirmed_at timestamptz,                          -- a code was typed back
+  confirmed_at timestamptz,                          -- a code was typed back, or used
   replaced_at timestamptz,
   unique (user_id, label)
 );
@@ -133,6 +133,7 @@ begin
     return jsonb_build_object('refused', 'over');
   end if;
   update public.mfa_recovery_codes set used_at = now() where set_id = found_set.id and digest = p_digest;
+  update public.mfa_recovery_sets set confirmed_at = coalesce(confirmed_at, now()) where id = found_set.id;
   perform public.mfa_attempt_right(p_user, 'recovery_code', p_cap);
   update public.web_account_sessions set expires_at = now() where session_id = p_session;
   return jsonb_build_object('left', (
