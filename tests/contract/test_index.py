@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ WRONGLY_ASSUMED = [f"10.3.{number}" for number in range(1, 10)]
 ABOUT = re.compile(r"(?:(?:[Ss]ection )?\d+(?:\.\d+)*(?:, and |, | and )?)+")
 
 
+@cache
 def _tests_by_statement() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {statement: set() for statement in SECURITY + WRONGLY_ASSUMED}
     for file in sorted(HERE.glob("test_auth_*.py")):
