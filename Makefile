@@ -4,8 +4,9 @@ PYTHON ?= python3
 PORT ?= 5000
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# A worker per processor; more than four would only wait for the one Postgres.
-PARALLEL := -n logical --maxprocesses=4
+# One worker more than processors, since each also waits: for a browser, a timeout, a start. More than
+# four would only wait for the one Postgres. Each begins with tests that share fixtures, and takes from others at the end.
+PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses=4 --dist worksteal
 LOCK := pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-annotate --no-header --no-emit-index-url
 
