@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, MultiFernet
@@ -19,13 +19,22 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from auth.assurance import Policy
 from auth.attempts import Rules
 from auth.gateway import Gateway, connection_pool, visitor_address
 from auth.passkey_flows import PasskeyFlows
 from auth.passkeys import RelyingParty
 from auth.recovery_codes import LENGTHS
 from auth.recovery_flows import RecoveryCodes
-from auth.refusals import CodesUsedUp, Refused, SignInRequired, StepUpRequired, TooManyRequests, Unavailable
+from auth.refusals import (
+    CodesUsedUp,
+    FactorRequired,
+    Refused,
+    SignInRequired,
+    StepUpRequired,
+    TooManyRequests,
+    Unavailable,
+)
 from auth.tokens import KeySet
 from auth.totp import AuthenticatorApps
 from auth.vault import Vault
@@ -34,6 +43,7 @@ from blueprints import (
     change_email,
     commands,
     confirm,
+    interrupted,
     login,
     machine,
     passkeys,
@@ -75,6 +85,9 @@ class Settings(BaseSettings):
     passkey_timeout_ms: int = Field(default=300_000, ge=1000, le=600_000)
     security_key_roles: Annotated[tuple[str, ...], NoDecode] = ("admin",)
     mailbox_url: str | None = None
+    mfa_policy: Literal["optional", "encouraged", "required"] = "optional"
+    mfa_required_roles: Annotated[tuple[str, ...], NoDecode] = ("admin",)
+    mfa_enabled: bool = True
     mfa_attempts_limit: int = Field(default=5, ge=1)
     mfa_attempts_window_seconds: int = Field(default=900, ge=60)
     mfa_attempts_cap: int = Field(default=60, ge=5, le=100)
@@ -88,7 +101,14 @@ class Settings(BaseSettings):
     log_days: int = Field(default=90, ge=1)
     address_days: int = Field(default=30, ge=1)
 
-    @field_validator("vault_keys", "recovery_code_pepper", "related_origins", "security_key_roles", mode="before")
+    @field_validator(
+        "vault_keys",
+        "recovery_code_pepper",
+        "related_origins",
+        "security_key_roles",
+        "mfa_required_roles",
+        mode="before",
+    )
     @classmethod
     def _comma_separated(cls, text: object) -> object:
         return tuple(key.strip() for key in text.split(",") if key.strip()) if isinstance(text, str) else text
@@ -127,7 +147,6 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     limiter.init_app(app)
 
     app.add_template_filter(_utc, "utc")
-    app.add_template_filter(_fingerprint, "fingerprint")
 
     app.before_request(_redirect_to_localhost)
     app.before_request(_refuse_what_cannot_be_stored)
@@ -150,8 +169,9 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     ):
         app.register_blueprint(module.bp)
 
-    app.register_error_handler(SignInRequired, lambda _: leave_for(url_for("login.show", next=here())))
-    app.register_error_handler(StepUpRequired, lambda _: leave_for(url_for("step_up.show", next=here())))
+    app.register_error_handler(SignInRequired, lambda detour: login.ask_first(detour.action))
+    app.register_error_handler(StepUpRequired, lambda detour: step_up.ask_first(detour.action))
+    app.register_error_handler(FactorRequired, _factor_required)
     app.register_error_handler(CodesUsedUp, lambda _: leave_for(url_for("recovery_codes.show")))
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(CSRFError, _csrf_error)
@@ -251,6 +271,7 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
         apps=apps,
         passkeys=passkey_flows,
         codes=codes,
+        policy=Policy(settings.mfa_policy, frozenset(settings.mfa_required_roles), settings.mfa_enabled),
         clock=clock,
         mailbox_url=settings.mailbox_url,
     )
@@ -264,11 +285,6 @@ def _named(pepper: str) -> tuple[str, bytes]:
 def _utc(timestamp: float) -> str:
     """Unix time as ISO 8601, for <time datetime>."""
     return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="seconds")
-
-
-def _fingerprint(text: str) -> str:
-    """A number that tells people apart in a browser's storage and says nothing else about them."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _redirect_to_localhost() -> Response | None:
@@ -313,9 +329,16 @@ def _refused(refusal: Refused) -> Response:
     return refusal_page(refusal)
 
 
+def _factor_required(detour: FactorRequired) -> Response:
+    return leave_for(url_for("account.security", next=here(), action=detour.action))
+
+
 def _csrf_error(_error: CSRFError) -> Response:
-    sentence = "This page had been open for too long, or you signed in or out in another tab."
-    return refusal_page(Refused(sentence, status=400), retry_at=here())
+    try:
+        signed_in = session.current() is not None
+    except Unavailable:
+        signed_in = False
+    return interrupted.with_a_stale_token(signed_in)
 
 
 def _http_error(error: HTTPException) -> Response:

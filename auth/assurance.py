@@ -1,17 +1,95 @@
-"""The one decision: may this session do that, or what does it have to prove first? Pure."""
+"""The one decision: may this session do that, or what does it have to prove first? Pure.
 
-from collections.abc import Sequence
+Pages, htmx, JSON and templates all ask decide(), each about an Action of the table below.
+"""
+
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from auth.tokens import Claims
 
-# How old the last proof may be, in seconds. None: being signed in is enough.
-SIGNED_IN = None
-SENSITIVE = 300
-
-FACTOR_METHODS = frozenset({"totp", "mfa/webauthn", "recovery_code"})
+FACTOR_METHODS = frozenset({"totp", "mfa/webauthn", "recovery_code"})  # as in public.factor_age_seconds()
+WITHOUT_CODES = FACTOR_METHODS - {"recovery_code"}
 SIGN_IN_METHODS = frozenset({"password", "otp"})  # Supabase says otp for everything that came by mail
 FUTURE_SECONDS = 30  # an entry further ahead than clocks can differ does not count
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How old the last proof may be, in seconds (None: any age), absolute and never renewed by use; and of what."""
+
+    max_age: int | None
+    methods: frozenset[str]
+
+
+# A code from paper is enough to replace what was lost, and for nothing that cannot be undone (design D5).
+SIGNED_IN = Freshness(None, FACTOR_METHODS | {"trusted_device"})
+SENSITIVE = Freshness(300, FACTOR_METHODS)
+IRREVERSIBLE = Freshness(60, WITHOUT_CODES)
+ADMIN = Freshness(1800, WITHOUT_CODES)
+
+Demand = Literal["never", "by policy", "always"]  # whether there has to be a second factor at all
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something a person may want to do. `what` completes "This is needed to …". `role`: who alone may do it."""
+
+    name: str
+    what: str
+    freshness: Freshness
+    factor: Demand = "by policy"
+    role: str | None = None
+
+
+NOTES = Action("notes", "read and write your notes", SIGNED_IN)
+# Never a factor: these are the pages on which the first one is set up.
+SECURITY = Action("security", "see and change how you sign in", SENSITIVE, "never")
+ADD_FACTOR = Action("add-factor", "add a way to sign in", SENSITIVE, "never")
+RECOVERY_CODES = Action("recovery-codes", "make and confirm recovery codes", SENSITIVE, "never")
+FINISH_FACTOR = Action("finish-factor", "finish setting up an app", SIGNED_IN, "never")
+REMOVE_FACTOR = Action("remove-factor", "remove a way to sign in", SENSITIVE)
+REMOVE_LAST_FACTOR = Action("remove-last-factor", "remove your last second factor", IRREVERSIBLE, "never")
+PASSWORD = Action("password", "change your password", SENSITIVE, "never")
+ADDRESS = Action("address", "change your address", SENSITIVE)
+BILLING = Action("billing", "see and change your billing details", SENSITIVE, "always")
+EXPORT = Action("export", "download everything we keep about you", IRREVERSIBLE)
+DELETE = Action("delete", "delete your account", IRREVERSIBLE, "never")
+ADMINISTER = Action("admin", "look after other people's accounts", ADMIN, "always", role="admin")
+
+ACTIONS = {
+    action.name: action
+    for action in (
+        NOTES,
+        SECURITY,
+        ADD_FACTOR,
+        FINISH_FACTOR,
+        RECOVERY_CODES,
+        REMOVE_FACTOR,
+        REMOVE_LAST_FACTOR,
+        PASSWORD,
+        ADDRESS,
+        BILLING,
+        EXPORT,
+        DELETE,
+        ADMINISTER,
+    )
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who has to have a second factor. `enrolment`: whether one can be set up at the moment."""
+
+    demand: Literal["optional", "encouraged", "required"] = "optional"
+    roles: frozenset[str] = frozenset()  # whoever has one of these needs a factor, whatever the demand
+    enrolment: bool = True
+
+    def wants_factor(self, roles: Collection[str], action: Action) -> bool:
+        if action.factor == "by policy":
+            return self.demand == "required" or not self.roles.isdisjoint(roles)
+        return action.factor == "always"
 
 
 @dataclass(frozen=True)
@@ -31,9 +109,15 @@ class Allow:
 
 @dataclass(frozen=True)
 class Challenge:
-    """A second factor has to be proven, by one of `factors`."""
+    """A second factor has to be proven, by one of `factors` or, with `by_code`, a recovery code."""
 
     factors: tuple[Factor, ...]
+    by_code: bool
+
+
+@dataclass(frozen=True)
+class EnrolFirst:
+    """This takes a second factor, and there is none yet."""
 
 
 @dataclass(frozen=True)
@@ -43,32 +127,48 @@ class SignInAgain:
 
 @dataclass(frozen=True)
 class Deny:
-    pass
+    """No proof would help. Unstamped: our access token hook is missing. Closed: a factor is needed, and none can be
+    set up at the moment."""
+
+    reason: Literal["unstamped", "role", "closed"]
 
 
-Decision = Allow | Challenge | SignInAgain | Deny
+Decision = Allow | Challenge | EnrolFirst | SignInAgain | Deny
 
 
-def decide(claims: Claims, factors: Sequence[Factor], *, max_age: int | None, now: float) -> Decision:
-    """Decide what a session with these claims, of a person with these factors, may do.
+def decide(claims: Claims, factors: Sequence[Factor], action: Action, policy: Policy, *, now: float) -> Decision:
+    """Decide whether a session with these claims, of a person with these factors, may do `action`.
 
-    `max_age` is in seconds, absolute and never renewed by use; `now` is Unix time. Whatever is missing or
-    unknown in the claims does not help: a token our hook has not stamped is denied, because without the hook a
-    factor that a stranger enrolled would count (design D1, D2).
+    `now` is Unix time. Whatever is missing or unknown in the claims does not help: a token our hook has not stamped
+    is denied, because without the hook a factor that a stranger enrolled would count (design D1, D2).
     """
     if not claims.stamped:
-        return Deny()
+        return Deny("unstamped")
+    if action.role and action.role not in claims.roles:
+        return Deny("role")
+    if action in (ADD_FACTOR, FINISH_FACTOR) and not policy.enrolment:
+        return Deny("closed")
+    methods, max_age = action.freshness.methods, action.freshness.max_age
     if factors:
-        proven = claims.aal == "aal2" and _is_fresh(factor_age(claims, now=now), max_age)
-        return Allow() if proven else Challenge(tuple(factors))
-    return Allow() if _is_fresh(_age(claims, SIGN_IN_METHODS, now=now), max_age) else SignInAgain()
+        proven = _is_fresh(factor_age(claims, now=now, methods=methods), max_age)
+        return Allow() if proven else Challenge(tuple(factors), by_code="recovery_code" in methods)
+    if policy.wants_factor(claims.roles, action):
+        return EnrolFirst() if policy.enrolment else Deny("closed")
+    # Being signed in at all is a proof of the first factor, of any age.
+    proven = max_age is None or _is_fresh(sign_in_age(claims, now=now), max_age)
+    return Allow() if proven else SignInAgain()
 
 
-def factor_age(claims: Claims, *, now: float) -> float | None:
+def factor_age(claims: Claims, *, now: float, methods: frozenset[str] = FACTOR_METHODS) -> float | None:
     """Seconds since a second factor was last proven in this session, or None. As public.factor_age_seconds()."""
     if claims.aal != "aal2":
         return None
-    return _age(claims, FACTOR_METHODS, now=now)
+    return _age(claims, methods, now=now)
+
+
+def sign_in_age(claims: Claims, *, now: float) -> float | None:
+    """Seconds since the first factor was last proven in this session, or None."""
+    return _age(claims, SIGN_IN_METHODS, now=now)
 
 
 def _age(claims: Claims, methods: frozenset[str], *, now: float) -> float | None:
@@ -77,6 +177,4 @@ def _age(claims: Claims, methods: frozenset[str], *, now: float) -> float | None
 
 
 def _is_fresh(age: float | None, max_age: int | None) -> bool:
-    if max_age is None:
-        return True
-    return age is not None and age < max_age
+    return age is not None and (max_age is None or age < max_age)

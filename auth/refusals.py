@@ -206,7 +206,13 @@ class Detour(Exception):
 
 
 class SignInRequired(Detour):
-    """Nobody is signed in, or the session has ended at Supabase, or freshness wants the password again."""
+    """Nobody is signed in, or the session has ended at Supabase, or freshness wants the password again.
+
+    `action` names what they wanted to do, where that is known: a row of auth/assurance.py.
+    """
+
+    def __init__(self, action: str | None = None) -> None:
+        self.action = action
 
 
 class CodesUsedUp(Detour):
@@ -214,7 +220,17 @@ class CodesUsedUp(Detour):
 
 
 class StepUpRequired(Detour):
-    """Signed in, but not as strongly or as freshly as this page demands."""
+    """Signed in, but not as strongly or as freshly as `action` demands."""
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+
+
+class FactorRequired(Detour):
+    """`action` takes a second factor, and there is none yet."""
+
+    def __init__(self, action: str) -> None:
+        self.action = action
 
 
 class Denied(Refused):
@@ -222,6 +238,18 @@ class Denied(Refused):
 
     sentence = "This site is not set up completely, so it cannot let anybody in. Please tell its operator."
     status = 503
+
+
+class NotYours(Refused):
+    """For other roles. The role is in the token: whoever was given one a moment ago signs in again."""
+
+    sentence = "This page is for people who look after the site."
+    status = 403
+
+
+class EnrolmentClosed(Refused):
+    sentence = "Setting up second factors is switched off at the moment. Please ask the operator of this site."
+    status = 403
 
 
 class Unavailable(Refused):

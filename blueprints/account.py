@@ -6,7 +6,7 @@ from flask_wtf import FlaskForm
 from wtforms import TextAreaField
 from wtforms.validators import DataRequired, Length
 
-from auth.assurance import SENSITIVE
+from auth.assurance import NOTES, SECURITY
 from auth.passkeys import provider_name
 from auth.refusals import Refused
 from blueprints import session
@@ -33,12 +33,12 @@ def home():
 
 @bp.get("/account")
 def show():
-    return _notes(session.require(), NoteForm())
+    return _notes(session.require(NOTES), NoteForm())
 
 
 @bp.post("/account")
 def add_note():
-    who = session.require()
+    who = session.require(NOTES)
     form = NoteForm()
     if not form.validate_on_submit():
         return _notes(who, form)
@@ -52,14 +52,14 @@ def add_note():
 
 @bp.post("/account/notes/<uuid:note_id>/delete")
 def delete_note(note_id):
-    services().gateway.delete_note(session.require().tokens, str(note_id))
+    services().gateway.delete_note(session.require(NOTES).tokens, str(note_id))
     flash("The note was deleted.")
     return leave_for(url_for("account.show"))
 
 
 @bp.get("/settings/security")
 def security():
-    who = session.require(SENSITIVE)
+    who = session.require(SECURITY)
     kept = services().passkeys.of(who.account.user_id)
     return render_template(
         "account/security.html",

@@ -4,7 +4,7 @@ from flask import Blueprint, flash, url_for
 from flask_wtf import FlaskForm
 from wtforms.validators import Email
 
-from auth.assurance import SENSITIVE
+from auth.assurance import ADDRESS
 from auth.gateway import nothing
 from auth.refusals import MailJustSent, Refused
 from blueprints import session
@@ -23,12 +23,12 @@ class NewAddressForm(FlaskForm):
 
 @bp.get("")
 def show():
-    return _form(NewAddressForm(), session.require(SENSITIVE))
+    return _form(NewAddressForm(), session.require(ADDRESS))
 
 
 @bp.post("")
 def create():
-    who = session.require(SENSITIVE)
+    who = session.require(ADDRESS)
     form = NewAddressForm()
     if not form.validate_on_submit():
         return _form(form, who)
@@ -41,7 +41,7 @@ def create():
 
 @bp.post("/resend")
 def resend():
-    who = session.require(SENSITIVE)
+    who = session.require(ADDRESS)
     try:
         services().gateway.mail_email_change_again(who.email)
         flash("We have sent the mails again.")
@@ -52,7 +52,7 @@ def resend():
 
 @bp.post("/cancel")
 def cancel():
-    who = session.require(SENSITIVE)
+    who = session.require(ADDRESS)
     services().gateway.call("cancel_email_change", nothing, p_user=who.account.user_id)
     flash(f"Nothing was changed. Your address is still {who.email}.")
     return leave_for(url_for("change_email.show"))

@@ -60,6 +60,7 @@ def recovery_code_field(label: str, *, autofocus: bool = False) -> StringField:
 
     return StringField(
         label,
+        id="recovery-code",  # beside the other kind of code it needs one of its own
         filters=[lambda text: normalised(text) if text else text],
         validators=[DataRequired("Enter the code."), check],
         # No pattern and no numeric keyboard: peers have locked people out with them.

@@ -33,20 +33,21 @@ def leave_for(path: str) -> Response:
     """Go to another page of ours by full navigation. htmx would follow a 303 itself and put the page into the form."""
     if request.headers.get("HX-Request"):
         return Response(status=204, headers={"HX-Redirect": path})
-    if _is_for_script():
+    if is_for_script():
         return make_response({"location": path}, 401)
     return make_response(redirect(path, 303))
 
 
 def refusal_page(refusal: Refused, **context: Any) -> Response:
     """Say why a request was refused, on a page of its own. With htmx above the form, which keeps what was typed."""
-    if _is_for_script():
+    if is_for_script():
         again = " Load the page and try again." if "retry_at" in context else ""
         response = make_response({"error": refusal.sentence + again})
     elif request.headers.get("HX-Request"):
-        response = make_response(render_template("_notice.html", refusal=refusal, **context))
-        response.headers["HX-Retarget"] = "#notice"
-        response.headers["HX-Reswap"] = "outerHTML"
+        response = make_response(render_template("_refusal.html", refusal=refusal, **context))
+        # A dialog covers the page, so it has a place of its own.
+        response.headers["HX-Retarget"] = "#proof-notice" if "dialog" in request.form else "#notice"
+        response.headers["HX-Reswap"] = "innerHTML"
     else:
         response = make_response(render_template("error.html", refusal=refusal, **context))
     response.status_code = refusal.status
@@ -54,7 +55,7 @@ def refusal_page(refusal: Refused, **context: Any) -> Response:
     return _with_retry_after(response, refusal)
 
 
-def _is_for_script() -> bool:
+def is_for_script() -> bool:
     """Whether static/passkeys.js asks, which goes to the location itself, or says the error beside its button."""
     return bool(request.accept_mimetypes.best == "application/json")
 

@@ -3,14 +3,14 @@
 import secrets
 
 import flask
-from flask import Blueprint, flash, jsonify, render_template, url_for
+from flask import Blueprint, flash, jsonify, render_template, request, url_for
 from flask_wtf import FlaskForm
-from wtforms import HiddenField, PasswordField
+from wtforms import PasswordField
 from wtforms.validators import DataRequired, Length
 
+from auth.assurance import ACTIONS
 from auth.refusals import CeremonyFailed, Refused, UnknownPasskey
-from blueprints import session
-from blueprints.destination import destination
+from blueprints import interrupted, session
 from blueprints.forms import ButtonForm, email_field
 from blueprints.htmx import form_page, leave_for
 from blueprints.limits import limited, options_limited
@@ -22,7 +22,6 @@ bp = Blueprint("login", __name__)
 
 
 class SignInForm(FlaskForm):
-    next = HiddenField()
     email = email_field(autocomplete="username webauthn")  # passkeys are offered where the address is typed
     password = PasswordField(
         "Password",
@@ -34,8 +33,7 @@ class SignInForm(FlaskForm):
 @bp.get("/login")
 def show():
     who = session.current()
-    form = SignInForm(next=destination(), email=who.email if who else None)
-    return _form(form, who=who)
+    return _form(SignInForm(email=who.email if who else None), who=who)
 
 
 @bp.post("/login")
@@ -49,24 +47,37 @@ def create():
     except Refused as refusal:
         return _form(form, refusal)
     # Whoever has a second factor is led on to the challenge by the page they arrive at: see session.require().
-    session.start(tokens, signed_in_with="password")
-    return leave_for(destination())
+    return interrupted.go_on(session.start(tokens, signed_in_with="password").user_id)
+
+
+def ask_first(action):
+    """Ask for the password before something goes on: see blueprints/interrupted.py."""
+    who = session.current()
+    form = SignInForm(formdata=None, email=who.email if who else None)
+    context = _context(form, who=who, action=action) | {"interrupted": True}
+    return interrupted.ask_first(
+        action if who else None, "login.show", "login/login.html", "login/_dialog.html", context
+    )
 
 
 def _form(form, refusal=None, who=None):
+    context = _context(form, refusal, who) | {"carried": interrupted.carried()}
+    return form_page("login/login.html", partial="login/_forms.html", **context)
+
+
+def _context(form, refusal=None, who=None, action=None):
     unknown = {
         "method": "signalUnknownCredential",
         "args": {"rpId": services().passkeys.rp.id, "credentialId": getattr(refusal, "credential_id", None)},
     }
-    return form_page(
-        "login/login.html",
-        form,
-        refusal,
-        partial="login/_forms.html",
-        who=who,
-        passkey_fields=PasskeyForm(formdata=None, next=form.next.data),
-        signals=[unknown] if isinstance(refusal, UnknownPasskey) else [],
-    )
+    return {
+        "form": form,
+        "refusal": refusal,
+        "who": who,
+        "action": ACTIONS.get(action or request.values.get("action", "")),
+        "passkey_fields": PasskeyForm(formdata=None),
+        "signals": [unknown] if isinstance(refusal, UnknownPasskey) else [],
+    }
 
 
 @bp.post("/login/passkey/options")
@@ -91,9 +102,8 @@ def with_passkey():
             now=services().clock(),
         )
     except Refused as refusal:
-        return _form(SignInForm(formdata=None, next=destination()), refusal)
-    session.start(tokens, signed_in_with="passkey")
-    return leave_for(destination())
+        return _form(SignInForm(formdata=None), refusal)
+    return interrupted.go_on(session.start(tokens, signed_in_with="passkey").user_id)
 
 
 @bp.get("/login/mail")

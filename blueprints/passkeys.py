@@ -10,7 +10,7 @@ from wtforms import BooleanField, HiddenField, StringField
 from wtforms.validators import AnyOf, DataRequired, Length, Optional
 
 from auth import passkeys
-from auth.assurance import SENSITIVE
+from auth.assurance import ADD_FACTOR, REMOVE_FACTOR, SECURITY
 from auth.passkey_flows import MOST_PASSKEYS
 from auth.refusals import Refused, SignInRequired, TooManyPasskeys, UnknownPasskey
 from blueprints import session
@@ -46,13 +46,13 @@ class RenameForm(FlaskForm):
 
 @bp.get("")
 def show():
-    return _page(PasskeyForm(), session.require(SENSITIVE))
+    return _page(PasskeyForm(), session.require(SECURITY))
 
 
 @bp.post("/options")
 def options():
     """What the browser is to make. JSON, because only a script can ask."""
-    who = session.require(SENSITIVE)
+    who = session.require(ADD_FACTOR)
     form = KindForm()
     if not form.validate_on_submit():
         abort(400)
@@ -64,7 +64,7 @@ def options():
 
 @bp.post("")
 def create():
-    who = session.require(SENSITIVE)
+    who = session.require(ADD_FACTOR)
     form = PasskeyForm()
     if not form.validate_on_submit():
         return _page(form, who)
@@ -84,14 +84,14 @@ def create():
 
 @bp.get("/<uuid:passkey_id>")
 def edit(passkey_id):
-    who = session.require(SENSITIVE)
+    who = session.require(SECURITY)
     kept = _kept(who, passkey_id)
     return _edit(RenameForm(name=kept.name), who, kept)
 
 
 @bp.post("/<uuid:passkey_id>")
 def rename(passkey_id):
-    who = session.require(SENSITIVE)
+    who = session.require(SECURITY)
     kept = _kept(who, passkey_id)
     form = RenameForm()
     if not form.validate_on_submit():
@@ -102,7 +102,7 @@ def rename(passkey_id):
 
 @bp.post("/<uuid:passkey_id>/remove")
 def remove(passkey_id):
-    who = session.require(SENSITIVE)
+    who = session.require(REMOVE_FACTOR)
     kept = _kept(who, passkey_id)
     services().passkeys.remove(who.account.user_id, kept.id)
     flash(f"“{kept.name}” was removed.")

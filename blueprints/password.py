@@ -3,7 +3,7 @@
 from flask import Blueprint, flash, redirect, request, url_for
 from flask_wtf import FlaskForm
 
-from auth.assurance import SENSITIVE
+from auth.assurance import PASSWORD
 from auth.refusals import Refused, SignInRequired
 from blueprints import session
 from blueprints.forms import new_password_field
@@ -47,14 +47,14 @@ def reset():
 
 @bp.get("/settings/security/password")
 def change():
-    who = session.require(SENSITIVE)
+    who = session.require(PASSWORD)
     return _form(NewPasswordForm(who.email), who)
 
 
 @bp.post("/settings/security/password")
 def update():
     """Set a new password, the first one too. A link from a mail proves less than a factor: see require()."""
-    who = session.require(SENSITIVE)
+    who = session.require(PASSWORD)
     form = NewPasswordForm(who.email)
     if not form.validate_on_submit():
         return _form(form, who)

@@ -4,7 +4,7 @@ from flask import Blueprint, flash, url_for
 from flask_wtf import FlaskForm
 from wtforms import HiddenField
 
-from auth.assurance import SENSITIVE
+from auth.assurance import RECOVERY_CODES
 from auth.refusals import CodesChanged, Refused
 from blueprints import session
 from blueprints.forms import recovery_code_field
@@ -30,7 +30,7 @@ def leave_with_codes(who, path):
 
 @bp.get("")
 def show():
-    return _page(ConfirmForm(), session.require(SENSITIVE, without_codes=True))
+    return _page(ConfirmForm(), session.require(RECOVERY_CODES))
 
 
 @bp.post("")
@@ -40,7 +40,7 @@ def create():
 
     Reloading that page sends the form again, and must not end the sheet that was printed a moment ago.
     """
-    who = session.require(SENSITIVE, without_codes=True)
+    who = session.require(RECOVERY_CODES)
     if MakeForm().replaces.data != _label(who):
         raise CodesChanged
     sheet = services().codes.make(who.account)
@@ -50,7 +50,7 @@ def create():
 @bp.post("/confirm")
 @limited
 def confirm():
-    who = session.require(SENSITIVE, without_codes=True)
+    who = session.require(RECOVERY_CODES)
     if not who.account.codes:  # they have gone with the last factor
         raise CodesChanged
     form = ConfirmForm()

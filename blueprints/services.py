@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from auth.assurance import Policy
 from auth.gateway import Gateway
 from auth.passkey_flows import PasskeyFlows
 from auth.recovery_flows import RecoveryCodes
@@ -22,6 +23,7 @@ class Services:
     apps: AuthenticatorApps
     passkeys: PasskeyFlows
     codes: RecoveryCodes
+    policy: Policy
     clock: Callable[[], float]  # Unix time
     mailbox_url: str | None
 

@@ -1,12 +1,34 @@
 """Who is asking: the only reader and writer of the vault's cookie, and the gate in front of every page."""
 
+import hashlib
 from dataclasses import dataclass
 
 import flask
 from flask import Response, current_app, g, request
 
-from auth.assurance import SENSITIVE, SIGNED_IN, Allow, Challenge, Decision, Deny, Factor, decide, factor_age
-from auth.refusals import CodesUsedUp, Denied, SignInRequired, StepUpRequired
+from auth.assurance import (
+    NOTES,
+    RECOVERY_CODES,
+    Action,
+    Allow,
+    Challenge,
+    Decision,
+    Deny,
+    EnrolFirst,
+    Factor,
+    decide,
+    factor_age,
+    sign_in_age,
+)
+from auth.refusals import (
+    CodesUsedUp,
+    Denied,
+    EnrolmentClosed,
+    FactorRequired,
+    NotYours,
+    SignInRequired,
+    StepUpRequired,
+)
 from auth.tokens import Claims, Tokens, verified
 from auth.vault import Account, Answered
 from blueprints.services import services
@@ -42,11 +64,20 @@ class Session:
         """Whether there is the one factor of Supabase's that stands for all passkeys."""
         return len(self.apps) < len(self.factors)
 
-    def may(self, max_age: int | None) -> bool:
-        return isinstance(self.decision(max_age), Allow)
+    def may(self, action: Action) -> bool:
+        return isinstance(self.decision(action), Allow)
 
-    def decision(self, max_age: int | None) -> Decision:
-        return decide(self.claims, self.factors, max_age=max_age, now=self.now)
+    def decision(self, action: Action) -> Decision:
+        return decide(self.claims, self.factors, action, services().policy, now=self.now)
+
+    @property
+    def is_in(self) -> bool:
+        """Whether nothing is missing to being signed in."""
+        return self.may(NOTES)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.account.user_id)
 
     @property
     def codes_used_up(self) -> bool:
@@ -54,11 +85,15 @@ class Session:
         codes = self.account.codes
         last = max((proof.at for proof in self.claims.amr), default=0)
         by_code = last > 0 and self.claims.proven_at("recovery_code") == last
-        return by_code and codes is not None and codes.left == 0 and self.may(SENSITIVE)
+        return by_code and codes is not None and codes.left == 0 and self.may(RECOVERY_CODES)
 
     @property
     def factor_age(self) -> float | None:
         return factor_age(self.claims, now=self.now)
+
+    @property
+    def sign_in_age(self) -> float | None:
+        return sign_in_age(self.claims, now=self.now)
 
 
 def current(*, lease: bool = False, answered: Answered | None = None) -> Session | None:
@@ -82,33 +117,44 @@ def current(*, lease: bool = False, answered: Answered | None = None) -> Session
     return g.who
 
 
-def require(max_age: int | None = SIGNED_IN, *, without_codes: bool = False) -> Session:
-    """Return who is asking if they may be here, as decide() says.
-
-    `without_codes`: also whoever has just used the last recovery code.
+def require(action: Action) -> Session:
+    """Return who is asking if they may do this, as decide() says.
 
     Raises:
         SignInRequired, StepUpRequired: they have to prove something first; app.py sends them there and back.
+        FactorRequired: they have to set up a second factor first.
         CodesUsedUp: they need a new sheet first, or the next loss would lock them out.
+        NotYours, EnrolmentClosed
         Denied: the site is not set up so that anybody could be let in.
     """
     who = current()
     if who is None:
-        raise SignInRequired
-    match who.decision(max_age):
+        raise SignInRequired(action.name)
+    match who.decision(action):
         case Allow():
-            if who.codes_used_up and not without_codes:
+            if who.codes_used_up and action != RECOVERY_CODES:
                 raise CodesUsedUp
             return who
         case Challenge():
-            raise StepUpRequired
+            raise StepUpRequired(action.name)
+        case EnrolFirst():
+            raise FactorRequired(action.name)
+        case Deny("role"):
+            raise NotYours
+        case Deny("closed"):
+            raise EnrolmentClosed
         case Deny():
             raise Denied
         case _:
-            raise SignInRequired
+            raise SignInRequired(action.name)
 
 
-def start(tokens: Tokens, *, signed_in_with: str) -> None:
+def fingerprint(user_id: str) -> str:
+    """A number that tells people apart in a browser, and says nothing else about them."""
+    return hashlib.sha256(f"{user_id}{current_app.config['NAME']}".encode()).hexdigest()[:8]
+
+
+def start(tokens: Tokens, *, signed_in_with: str) -> Claims:
     """Begin a session after any kind of sign-in. It is gated by require() like every other: see there.
 
     The vault's key and Flask's session are replaced: nothing from before survives, the CSRF token included, or
@@ -117,6 +163,7 @@ def start(tokens: Tokens, *, signed_in_with: str) -> None:
     claims = claims_of(tokens)
     before = request.cookies.get(current_app.config["VAULT_COOKIE_NAME"])
     renew(services().vault.open(tokens, claims, signed_in_with=signed_in_with, replaces=before))
+    return claims
 
 
 def renew(key: str) -> None:

@@ -1,14 +1,15 @@
 """/mfa/challenge: the second step of signing in, and fresh proof before something sensitive."""
 
 import flask
-from flask import Blueprint, flash, jsonify, url_for
+from flask import Blueprint, flash, jsonify, request, url_for
 from flask_wtf import FlaskForm
-from wtforms import HiddenField, RadioField
+from wtforms import RadioField
 from wtforms.validators import DataRequired
 
 from auth import passkey_flows
+from auth.assurance import ACTIONS, NOTES, Challenge
 from auth.refusals import CeremonyFailed, Refused, SignInRequired
-from blueprints import session
+from blueprints import interrupted, session
 from blueprints.destination import destination
 from blueprints.forms import code_field, recovery_code_field
 from blueprints.htmx import form_page, leave_for
@@ -18,27 +19,24 @@ from blueprints.services import services
 
 bp = Blueprint("step_up", __name__)
 
-JUST_PROVEN_SECONDS = 60
-
 
 class CodeForm(FlaskForm):
-    next = HiddenField()
     # Whether the app is theirs is for the database to say, in the statement that begins the attempt.
     factor = RadioField("Which app?", validate_choice=False, validators=[DataRequired("Choose one of your apps.")])
     code = code_field()
 
 
 class RecoveryCodeForm(FlaskForm):
-    next = HiddenField()
-    code = recovery_code_field("Recovery code", autofocus=True)
+    code = recovery_code_field()
 
 
 @bp.get("/mfa/challenge")
 def show():
     who = _signed_in()
-    if _has_nothing_to_prove(who):
+    action = ACTIONS.get(request.args.get("action", ""), NOTES)
+    if not isinstance(who.decision(action), Challenge):  # the back button, or another tab was faster
         return leave_for(destination())
-    return _form(CodeForm(next=destination(), factor=who.apps[-1].id if who.apps else None), who)
+    return _form(CodeForm(), who)
 
 
 @bp.post("/mfa/challenge")
@@ -56,7 +54,7 @@ def create():
     session.renew(key)
     if not who.has_passkeys:
         flask.session["offer_passkey"] = True  # where the browser can make one without a gesture: see base.html
-    return leave_for(destination())
+    return interrupted.go_on(who.account.user_id)
 
 
 @bp.post("/mfa/challenge/passkey/options")
@@ -75,22 +73,14 @@ def with_passkey():
             raise CeremonyFailed
         answered = passkey_flows.answered(form.credential.data)
     except CeremonyFailed as refusal:
-        return _form(CodeForm(formdata=None, next=destination()), _signed_in(), refusal, of_passkey=True)
+        return _form(CodeForm(formdata=None), _signed_in(), refusal, of="passkey")
     who = _signed_in(lease=True, answered=answered)
     try:
         key = services().passkeys.step_up(who.account, credential=form.credential.data, used_with=device())
     except Refused as refusal:
-        return _form(CodeForm(formdata=None, next=destination()), who, refusal, of_passkey=True)
+        return _form(CodeForm(formdata=None), who, refusal, of="passkey")
     session.renew(key)
-    return leave_for(destination())
-
-
-@bp.get("/mfa/challenge/recovery-code")
-def ask_for_recovery_code():
-    who = _signed_in()
-    if _has_nothing_to_prove(who):
-        return leave_for(destination())
-    return _recovery_form(RecoveryCodeForm(next=destination()), who)
+    return interrupted.go_on(who.account.user_id)
 
 
 @bp.post("/mfa/challenge/recovery-code")
@@ -99,16 +89,28 @@ def with_recovery_code():
     """Whoever needs a code has lost something, so this leads to where it is replaced."""
     form = RecoveryCodeForm()
     if not form.validate_on_submit():
-        return _recovery_form(form, _signed_in())
+        return _form(CodeForm(formdata=None), _signed_in(), of="recovery code", recovery_form=form)
     who = _signed_in(lease=True)
     try:
         key, left = services().codes.use(who.account, form.code.data, now=who.now)
     except Refused as refusal:
         form.code.data = ""
-        return _recovery_form(form, who, refusal)
+        return _form(CodeForm(formdata=None), who, refusal, of="recovery code", recovery_form=form)
     session.renew(key)
     flash(_spent(left))
-    return leave_for(url_for("account.security"))
+    return interrupted.go_on(who.account.user_id, url_for("account.security"))
+
+
+def ask_first(action):
+    """Ask for fresh proof before something goes on: see blueprints/interrupted.py."""
+    who = _signed_in()
+    return interrupted.ask_first(
+        action if who.factor_age is not None else None,
+        "step_up.show",
+        "step_up/challenge.html",
+        "step_up/_dialog.html",
+        _context(CodeForm(formdata=None), who, action),
+    )
 
 
 def _spent(left):
@@ -118,15 +120,6 @@ def _spent(left):
     return f"That recovery code is spent.{left} Set up anew here what you have lost, and remove the lost one."
 
 
-def _has_nothing_to_prove(who):
-    """The back button, or another tab was faster."""
-    return not who.factors or (who.factor_age is not None and who.factor_age < JUST_PROVEN_SECONDS)
-
-
-def _recovery_form(form, who, refusal=None):
-    return form_page("step_up/recovery.html", form, refusal, partial="step_up/_recovery_form.html", who=who)
-
-
 def _signed_in(*, lease=False, answered=None):
     who = session.current(lease=lease, answered=answered)
     if who is None:
@@ -134,16 +127,23 @@ def _signed_in(*, lease=False, answered=None):
     return who
 
 
-def _form(form, who, refusal=None, *, of_passkey=False):
+def _form(form, who, refusal=None, *, of="app", recovery_form=None):
+    """The page, or its forms. `of` is the form that was refused."""
+    context = _context(form, who, recovery_form=recovery_form) | {"of": of, "carried": interrupted.carried()}
+    response = form_page("step_up/challenge.html", refusal=refusal, partial="step_up/_forms.html", **context)
+    if recovery_form and recovery_form.errors:
+        response.status_code = 422
+    return response
+
+
+def _context(form, who, action=None, recovery_form=None):
     form.factor.choices = [(app.id, app.name) for app in who.apps]
     if not form.factor.data and who.apps:
         form.factor.data = who.apps[-1].id
-    return form_page(
-        "step_up/challenge.html",
-        form,
-        refusal,
-        partial="step_up/_forms.html",
-        who=who,
-        refused_passkey=of_passkey,
-        passkey_fields=PasskeyForm(formdata=None, next=form.next.data),
-    )
+    return {
+        "form": form,
+        "who": who,
+        "action": ACTIONS.get(action or request.values.get("action", ""), NOTES),
+        "passkey_fields": PasskeyForm(formdata=None),
+        "recovery_form": recovery_form or RecoveryCodeForm(formdata=None),
+    }

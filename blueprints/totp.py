@@ -5,7 +5,7 @@ from flask_wtf import FlaskForm
 from wtforms import HiddenField, StringField
 from wtforms.validators import DataRequired, Length
 
-from auth.assurance import SENSITIVE
+from auth.assurance import ADD_FACTOR, FINISH_FACTOR, REMOVE_FACTOR, SECURITY
 from auth.refusals import EnrolmentGone, Refused, SignInRequired, TooManyFactors, UnknownFactor
 from auth.totp import grouped, otpauth_uri, qr_svg
 from blueprints import session
@@ -37,7 +37,7 @@ class FirstCodeForm(FlaskForm):
 @bp.get("")
 def show():
     """Set up an app: its name first, then QR code and first code. An unfinished set-up is resumed here."""
-    who = session.require(SENSITIVE)  # this page shows the secret
+    who = session.require(ADD_FACTOR)  # this page shows the secret
     if who.account.enrolment:
         return _set_up(FirstCodeForm(factor=who.account.enrolment.factor_id), who)
     refusal = TooManyFactors() if len(who.factors) >= MOST_FACTORS else None
@@ -46,7 +46,7 @@ def show():
 
 @bp.post("")
 def create():
-    who = session.require(SENSITIVE)
+    who = session.require(ADD_FACTOR)
     form = NameForm()
     if not form.validate_on_submit():
         return _name(form)
@@ -60,7 +60,7 @@ def create():
 
 @bp.post("/verify")
 def verify():
-    who = session.require()
+    who = session.require(FINISH_FACTOR)
     form = FirstCodeForm()
     if not form.validate_on_submit():
         return _set_up(form, who)
@@ -85,7 +85,7 @@ def verify():
 
 @bp.post("/discard")
 def discard():
-    who = session.require()
+    who = session.require(SECURITY)
     services().apps.discard_enrolment(who.account)
     flash("The unfinished set-up was discarded.")
     return leave_for(url_for("account.security"))
@@ -93,13 +93,13 @@ def discard():
 
 @bp.get("/<uuid:factor_id>/remove")
 def ask_to_remove(factor_id):
-    who = session.require(SENSITIVE)
+    who = session.require(REMOVE_FACTOR)
     return form_page("totp/remove.html", ButtonForm(), app=_app(who, factor_id), who=who)
 
 
 @bp.post("/<uuid:factor_id>/remove")
 def remove(factor_id):
-    who = session.require(SENSITIVE)
+    who = session.require(REMOVE_FACTOR)
     app = _app(who, factor_id)
     services().apps.remove(who.account, app.id)
     flash(f"“{app.name}” was removed.")
@@ -116,7 +116,7 @@ def _set_up(form, who, refusal=None):
     if enrolment is None:
         return leave_for(url_for("totp.show"))
     shown = {}
-    if who.may(SENSITIVE):
+    if who.may(ADD_FACTOR):
         uri = otpauth_uri(enrolment.secret, email=who.email, issuer=current_app.config["NAME"])
         shown = {"uri": uri, "qr": qr_svg(uri), "secret": grouped(enrolment.secret)}
     return form_page(

@@ -3,7 +3,7 @@
 
 // No connection, no answer in time (both are htmx:error), or an answer that is not ours but a proxy's (502, 504).
 // The sentence takes the place of any other notice, and goes when the next request begins.
-const notice = () => document.getElementById("notice");
+const notice = () => document.getElementById("proof-notice") ?? document.getElementById("notice");
 document.addEventListener("htmx:before:request", () => notice().replaceChildren());
 document.addEventListener("htmx:error", sayThatNobodyAnswered);
 document.addEventListener("htmx:response:error", (event) => {

@@ -66,12 +66,14 @@ def test_with_several_apps_any_of_them_will_do(alice, name):
     assert answer.submit().location == "/account"
 
 
-@pytest.mark.parametrize("path", ["/settings/security", "/settings/security/totp"])
-def test_after_five_minutes_what_is_sensitive_asks_again(alice, alice_at_aal2, path):
+@pytest.mark.parametrize(
+    ("path", "action"), [("/settings/security", "security"), ("/settings/security/totp", "add-factor")]
+)
+def test_after_five_minutes_what_is_sensitive_asks_again(alice, alice_at_aal2, path, action):
     alice.ages_proofs(299 - 5)
     assert alice_at_aal2.get(path).status_code == 200
     alice.ages_proofs(10)
-    assert alice_at_aal2.get(path).location == "/mfa/challenge?" + urlencode({"next": path}, safe="/")
+    assert alice_at_aal2.get(path).location == "/mfa/challenge?" + urlencode({"next": path, "action": action}, safe="/")
     assert alice_at_aal2.get("/account").status_code == 200
 
 
@@ -89,7 +91,7 @@ def test_fresh_proof_leads_back_to_what_was_asked_for(alice, alice_at_aal2):
 def test_a_stale_post_comes_back_to_the_page_of_its_form(alice, alice_at_aal2):
     password = form(alice_at_aal2.get("/settings/security/password"), "/settings/security/password")
     alice.ages_proofs(400)
-    assert password.submit().location == "/mfa/challenge?next=/settings/security/password"
+    assert password.submit().location == "/mfa/challenge?next=/settings/security/password&action=password"
 
 
 def test_without_a_second_factor_freshness_wants_the_password_again(alice):

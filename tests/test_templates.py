@@ -35,6 +35,8 @@ def test_a_template_holds_nothing_that_is_forbidden(path):
 @every_template
 def test_a_form_works_without_htmx_and_is_sent_once(path):
     for form in (attributes for tag, attributes in _parsed(path).elements if tag == "form"):
+        if form.get("method") == "dialog":  # only closes it
+            continue
         assert form.get("method") == "post"
         assert form.get("action")
         if "hx-post" in form:

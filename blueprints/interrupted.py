@@ -1,0 +1,93 @@
+"""A request that has to wait for a proof: nothing that was typed is lost, and it is sent again, once (design D5).
+
+There are three ways to the proof and back:
+- A link, or a form with nothing typed in it: to the page that asks, and from there to `next`.
+- A form of htmx: a <dialog> asks, over the page that keeps the form. static/proof.js then sends it again.
+- Any other form: the page that asks carries its fields along, and then shows them with a button that sends them.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, current_app, make_response, render_template, request, url_for
+from flask_wtf.csrf import generate_csrf
+
+from auth.refusals import Refused
+from blueprints.destination import destination, here
+from blueprints.htmx import is_for_script, leave_for, refusal_page
+from blueprints.session import fingerprint
+
+KEPT = "kept."  # begins the names of the fields that are carried along
+
+NOT_TYPED = frozenset({"csrf_token", "next", "action", "dialog", "factor", "code", "credential", "kind", "conditional"})
+
+Fields = list[tuple[str, str]]
+
+
+def carried() -> Fields:
+    """Return the hidden fields that every form with a proof carries along, from one try to the next."""
+    known = [(name, request.values[name]) for name in ("next", "action") if name in request.values]
+    # Only of a form of ours: a link must not plant what a button would send.
+    return known + [(name, value) for name, value in _fields() if name == "dialog" or name.startswith(KEPT)]
+
+
+def ask_first(action: str | None, page: str, template: str, partial: str, context: Mapping[str, Any]) -> Response:
+    """Ask for a proof before `action` goes on: with a <dialog>, or on the page at the endpoint `page`."""
+    typed = _typed()
+    with_htmx = bool(request.headers.get("HX-Request"))
+    if request.method != "POST" or is_for_script() or not (typed or with_htmx):
+        return leave_for(url_for(page, next=here(), action=action))
+    # The address of the form itself, which may have no page.
+    carried = [("next", request.path), ("action", action or "")]
+    if with_htmx:
+        response = make_response(render_template(partial, **context, carried=[*carried, ("dialog", "1")]))
+        response.headers["HX-Retarget"] = "#proof"
+        response.headers["HX-Reswap"] = "innerHTML"
+    else:
+        kept = [(KEPT + name, value) for name, value in typed]
+        response = make_response(render_template(template, **context, carried=carried + kept))
+    response.status_code = 403
+    response.headers["Vary"] = "HX-Request"
+    return response
+
+
+def go_on(user_id: str, default: str | None = None) -> Response:
+    """After the proof of this person: send again what was interrupted, or leave for `default`, or else `next`."""
+    kept = [(name.removeprefix(KEPT), value) for name, value in _fields() if name.startswith(KEPT)]
+    if "dialog" in request.form:
+        proven = {"csrf_token": generate_csrf(), "person": fingerprint(user_id)}
+        return Response(status=204, headers={"HX-Trigger": json.dumps({"proven": proven})})
+    if kept:
+        return make_response(render_template("again.html", fields=kept, path=destination()))
+    return leave_for(default or destination())
+
+
+def with_a_stale_token(signed_in: bool) -> Response:
+    """Answer a form whose CSRF token is of an earlier session: show it again with what was typed.
+
+    Only when this site sent it: another's could hold anything, and a button under it.
+    """
+    refusal = Refused("This page had been open for too long, or you signed in or out in another tab.", status=400)
+    if not signed_in or is_for_script():
+        return refusal_page(refusal, retry_at=here())
+    if request.headers.get("HX-Request"):  # browsers let no other site send this header
+        response = refusal_page(Refused(f"{refusal.sentence} Nothing is lost: please send it again.", status=400))
+        response.headers["HX-Trigger"] = json.dumps({"csrf": {"csrf_token": generate_csrf()}})
+        return response
+    if request.headers.get("Origin") == current_app.config["PUBLIC_URL"] and _typed():
+        return make_response(render_template("again.html", fields=_typed(), path=request.path, refusal=refusal), 400)
+    return refusal_page(refusal, retry_at=here())
+
+
+def _typed() -> Fields:
+    """What the person wrote, or chose. Not secrets, which do not belong into a page, nor what belongs to a proof."""
+    return [
+        (name, value)
+        for name, value in _fields()
+        if name not in NOT_TYPED and "password" not in name and not name.startswith(KEPT)
+    ]
+
+
+def _fields() -> Fields:
+    return list(request.form.items(multi=True))
