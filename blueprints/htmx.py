@@ -32,10 +32,17 @@ def form_page(
 def leave_for(path: str) -> Response:
     """Go to another page of ours by full navigation. htmx would follow a 303 itself and put the page into the form."""
     if request.headers.get("HX-Request"):
-        return Response(status=204, headers={"HX-Redirect": path})
+        return only_headers({"HX-Redirect": path})
     if is_for_script():
         return make_response({"location": path}, 401)
     return make_response(redirect(path, 303))
+
+
+def only_headers(headers: dict[str, str]) -> Response:
+    """Tell htmx something and leave the page as it is."""
+    response = Response(status=204, headers=headers)
+    del response.headers["Content-Type"]  # there is no content
+    return response
 
 
 def refusal_page(refusal: Refused, **context: Any) -> Response:

@@ -15,7 +15,7 @@ from flask_wtf.csrf import generate_csrf
 
 from auth.refusals import Refused
 from blueprints.destination import destination, here
-from blueprints.htmx import is_for_script, leave_for, refusal_page
+from blueprints.htmx import is_for_script, leave_for, only_headers, refusal_page
 from blueprints.session import fingerprint
 
 KEPT = "kept."  # begins the names of the fields that are carried along
@@ -57,7 +57,7 @@ def go_on(user_id: str, default: str | None = None) -> Response:
     kept = [(name.removeprefix(KEPT), value) for name, value in _fields() if name.startswith(KEPT)]
     if "dialog" in request.form:
         proven = {"csrf_token": generate_csrf(), "person": fingerprint(user_id)}
-        return Response(status=204, headers={"HX-Trigger": json.dumps({"proven": proven})})
+        return only_headers({"HX-Trigger": json.dumps({"proven": proven})})
     if kept:
         return make_response(render_template("again.html", fields=kept, path=destination()))
     return leave_for(default or destination())

@@ -118,8 +118,7 @@ class Person:
         return self.codes
 
     def submits_recovery_code(self, browser: Browser, code: str) -> TestResponse:
-        path = "/mfa/challenge/recovery-code"
-        challenge = form(browser.get(path, {"next": "/account"}), path)
+        challenge = form(browser.get("/mfa/challenge", {"next": "/account"}), "/mfa/challenge/recovery-code")
         challenge["code"] = code
         return challenge.submit()
 

@@ -429,6 +429,15 @@ class Challenge(Screen):
     HEADING = "Confirm that it is you"
 
     @property
+    def recovery_code_field(self) -> Locator:
+        return self.page.get_by_label("Recovery code", exact=True)
+
+    def use_recovery_code(self, code: str) -> None:
+        self.page.get_by_text("Use a recovery code").click()
+        self.recovery_code_field.fill(code)
+        self._button("Use this code").click()
+
+    @property
     def passkey_button(self) -> Locator:
         return self._button("Use a passkey")
 
@@ -460,6 +469,35 @@ class UseRecoveryCode(Screen):
     def use(self, code: str) -> None:
         self.page.get_by_label("Recovery code").fill(code)
         self._button("Use this code").click()
+
+
+class Proof(Challenge):
+    """The dialog that asks for a proof over a page, which keeps its own heading."""
+
+    HEADING = None
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        expect(self.dialog).to_be_visible()
+
+    @property
+    def dialog(self) -> Locator:
+        return self.page.get_by_role("dialog")
+
+    @property
+    def alert(self) -> Locator:
+        return self.dialog.get_by_role("alert")
+
+    @property
+    def password_field(self) -> Locator:
+        return self.dialog.get_by_label("Password")
+
+    def sign_in(self, password: str) -> None:
+        self.password_field.fill(password)
+        self.dialog.get_by_role("button", name="Sign in", exact=True).click()
+
+    def cancel(self) -> None:
+        self._button("Not now").click()
 
 
 def _violations(page: Page, tags: list[str]) -> list[str]:
