@@ -43,6 +43,7 @@ from blueprints import (
     change_email,
     commands,
     confirm,
+    elsewhere,
     interrupted,
     login,
     machine,
@@ -165,6 +166,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
         totp,
         passkeys,
         recovery_codes,
+        elsewhere,
         machine,
     ):
         app.register_blueprint(module.bp)

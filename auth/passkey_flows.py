@@ -20,6 +20,7 @@ from auth.refusals import (
     TooManyPasskeys,
     UnknownPasskey,
 )
+from auth.removal import was_last
 from auth.tokens import KeySet, Tokens, verified
 from auth.vault import Account, Answered, Vault
 
@@ -204,10 +205,17 @@ class PasskeyFlows:
         if not self.gateway.call("passkey_rename", yes_or_no, p_user=user_id, p_passkey=passkey_id, p_name=name):
             raise UnknownPasskey("")
 
-    def remove(self, user_id: str, passkey_id: str) -> None:
-        """Remove a passkey for good, and lower the sessions that only it had proven."""
-        if not self.gateway.call("passkey_remove", yes_or_no, p_user=user_id, p_passkey=passkey_id):
+    def remove(self, user_id: str, passkey_id: str, *, even_last: bool) -> bool:
+        """Remove a passkey for good, and lower the sessions that only it had proven.
+
+        Return whether no second factor is left. Raises UnknownPasskey, FactorsChanged.
+        """
+        last = self.gateway.call(
+            "passkey_remove", was_last, p_user=user_id, p_passkey=passkey_id, p_even_last=even_last
+        )
+        if last is None:
             raise UnknownPasskey("")
+        return last
 
     def _challenge(
         self, challenge: bytes, purpose: Purpose, *, made_for: str, user_id: str | None, conditional: bool = False

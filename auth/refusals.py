@@ -127,6 +127,18 @@ class CodesChanged(Refused):
     status = 409
 
 
+class FactorsChanged(Refused):
+    sentence = "Your ways to sign in were changed a moment ago, in another tab perhaps. Please look again."
+    status = 409
+
+
+class LastFactorNeeded(Refused):
+    """Policy wants a second factor of this person."""
+
+    sentence = "You need a second factor here, and this is your last one. Add another one first."
+    status = 409
+
+
 class Busy(Refused):
     """All memory that checking codes may take is taken."""
 

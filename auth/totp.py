@@ -12,8 +12,9 @@ from qrcode.image.svg import SvgPathImage
 
 from auth import attempts
 from auth.attempts import Attempt, Rules
-from auth.gateway import Gateway, nothing, yes_or_no
+from auth.gateway import Gateway, nothing
 from auth.refusals import Denied, EnrolmentGone, Failed, Refused, TryAgain, Unavailable, UnknownFactor, WrongCode
+from auth.removal import was_last
 from auth.tokens import Claims, KeySet, Tokens, verified
 from auth.vault import Account, Vault
 
@@ -66,13 +67,17 @@ class AuthenticatorApps:
         with self.vault.lease_of(account):
             return self._answer(account, factor_id, code, now)
 
-    def remove(self, account: Account, factor_id: str) -> None:
+    def remove(self, user_id: str, factor_id: str, *, even_last: bool) -> bool:
         """Remove an app for good. Every browser of the person gets tokens that say what is left, at its next request.
 
-        Raises UnknownFactor.
+        Return whether no second factor is left. Raises UnknownFactor, FactorsChanged.
         """
-        if not self.gateway.call("mfa_remove_factor", yes_or_no, p_user=account.user_id, p_factor=factor_id):
+        last = self.gateway.call(
+            "mfa_remove_factor", was_last, p_user=user_id, p_factor=factor_id, p_even_last=even_last
+        )
+        if last is None:
             raise UnknownFactor
+        return last
 
     def _answer(self, account: Account, factor_id: str, code: str, now: float) -> str:
         digest = hmac.digest(self.code_key, f"{factor_id}:{code}".encode(), hashlib.sha256).hex()

@@ -1,18 +1,20 @@
 """/ and /account and /settings/security: what a person sees and may do."""
 
 import flask
-from flask import Blueprint, flash, render_template, url_for
+from flask import Blueprint, flash, render_template, request, url_for
 from flask_wtf import FlaskForm
 from wtforms import TextAreaField
 from wtforms.validators import DataRequired, Length
 
-from auth.assurance import NOTES, SECURITY
+from auth.assurance import ACTIONS, NOTES, SECURITY
+from auth.forecast import of_loss
 from auth.passkeys import provider_name
 from auth.refusals import Refused
 from blueprints import session
 from blueprints.forms import ButtonForm
 from blueprints.htmx import form_page, leave_for
 from blueprints.passkeys import signals
+from blueprints.removal import codes_left, ways
 from blueprints.services import services
 
 bp = Blueprint("account", __name__)
@@ -65,6 +67,10 @@ def security():
         "account/security.html",
         who=who,
         kept=kept.passkeys,
+        wanted=ACTIONS.get(request.args.get("action", "")),
+        next=request.args.get("next"),
+        forecast=of_loss(ways(who, kept.passkeys), codes_left(who)),
+        button=ButtonForm(),
         signals=signals(kept, who.email),
         provider=provider_name,
     )

@@ -8,10 +8,10 @@ from flask import current_app, request, url_for
 LOCAL_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 
 
-def destination() -> str:
-    """Return the `next` that the request carries, or the account page."""
+def destination(default: str = "account.show") -> str:
+    """Return the `next` that the request carries, or the page at the endpoint `default`."""
     wanted = request.values.get("next", "")
-    return wanted if LOCAL_PATH.fullmatch(wanted) else url_for("account.show")
+    return wanted if LOCAL_PATH.fullmatch(wanted) else url_for(default)
 
 
 def here() -> str:

@@ -15,9 +15,11 @@ from auth.passkey_flows import MOST_PASSKEYS
 from auth.refusals import Refused, SignInRequired, TooManyPasskeys, UnknownPasskey
 from blueprints import session
 from blueprints.destination import destination
-from blueprints.forms import ButtonForm
+from blueprints.elsewhere import elsewhere_field, sign_out_if
 from blueprints.htmx import form_page, leave_for
+from blueprints.interrupted import carried
 from blueprints.recovery_codes import leave_with_codes
+from blueprints.removal import RemoveForm, is_last, permit_last, removed, said_before
 from blueprints.services import services
 
 bp = Blueprint("passkeys", __name__, url_prefix="/settings/security/passkeys")
@@ -26,8 +28,11 @@ bp = Blueprint("passkeys", __name__, url_prefix="/settings/security/passkeys")
 class PasskeyForm(FlaskForm):
     """`credential` is filled in by static/passkeys.js: the toJSON() of what the browser made."""
 
-    next = HiddenField()
     credential = HiddenField(validators=[DataRequired("Your browser sent no passkey. Please try again.")])
+
+
+class AddForm(PasskeyForm):
+    elsewhere = elsewhere_field()
 
 
 class KindForm(FlaskForm):
@@ -46,7 +51,7 @@ class RenameForm(FlaskForm):
 
 @bp.get("")
 def show():
-    return _page(PasskeyForm(), session.require(SECURITY))
+    return _page(AddForm(), session.require(SECURITY))
 
 
 @bp.post("/options")
@@ -65,7 +70,7 @@ def options():
 @bp.post("")
 def create():
     who = session.require(ADD_FACTOR)
-    form = PasskeyForm()
+    form = AddForm()
     if not form.validate_on_submit():
         return _page(form, who)
     who = session.current(lease=True)
@@ -77,25 +82,28 @@ def create():
         return _page(form, who, refusal)
     session.renew(key)
     flash(f"“{name}” was added. From now on you can sign in with it.")
-    if form.next.data:  # made along the way, without a gesture
+    sign_out_if(form.elsewhere.data, who)
+    if "conditional" in request.form:  # made along the way, without a gesture
         return leave_for(destination())
-    return leave_with_codes(who, url_for("passkeys.show"))
+    return leave_with_codes(who, "passkeys.show")
 
 
 @bp.get("/<uuid:passkey_id>")
 def edit(passkey_id):
     who = session.require(SECURITY)
-    kept = _kept(who, passkey_id)
-    return _edit(RenameForm(name=kept.name), who, kept)
+    owned = _passkeys(who)
+    kept = _kept(owned, passkey_id)
+    return _edit(RenameForm(name=kept.name), who, owned, kept)
 
 
 @bp.post("/<uuid:passkey_id>")
 def rename(passkey_id):
     who = session.require(SECURITY)
-    kept = _kept(who, passkey_id)
+    owned = _passkeys(who)
+    kept = _kept(owned, passkey_id)
     form = RenameForm()
     if not form.validate_on_submit():
-        return _edit(form, who, kept)
+        return _edit(form, who, owned, kept)
     services().passkeys.rename(who.account.user_id, kept.id, form.name.data)
     return leave_for(url_for("passkeys.show"))
 
@@ -103,10 +111,12 @@ def rename(passkey_id):
 @bp.post("/<uuid:passkey_id>/remove")
 def remove(passkey_id):
     who = session.require(REMOVE_FACTOR)
-    kept = _kept(who, passkey_id)
-    services().passkeys.remove(who.account.user_id, kept.id)
-    flash(f"“{kept.name}” was removed.")
-    return leave_for(url_for("passkeys.show"))
+    owned = _passkeys(who)
+    kept = _kept(owned, passkey_id)
+    if last := is_last(who, owned):
+        permit_last(who)
+    services().passkeys.remove(who.account.user_id, kept.id, even_last=last)
+    return removed(who, kept.name, RemoveForm())
 
 
 @bp.get("/icons/<uuid:aaguid>/<any(light, dark):theme>")
@@ -150,8 +160,12 @@ def signals(kept, email):
     ]
 
 
-def _kept(who, passkey_id):
-    for kept in services().passkeys.of(who.account.user_id).passkeys:
+def _passkeys(who):
+    return services().passkeys.of(who.account.user_id).passkeys
+
+
+def _kept(owned, passkey_id):
+    for kept in owned:
         if kept.id == str(passkey_id):
             return kept
     raise UnknownPasskey("")
@@ -169,12 +183,12 @@ def _page(form, who, refusal=None):
         who=who,
         kept=kept.passkeys,
         signals=signals(kept, who.email),
+        carried=carried(),
         prefers_key=bool(who.claims.roles & current_app.config["SECURITY_KEY_ROLES"]),
         provider=passkeys.provider_name,
     )
 
 
-def _edit(form, who, kept):
-    good = [other for other in services().passkeys.of(who.account.user_id).credentials if not other.suspect]
-    others = sum(other.credential_id != kept.passkey.credential_id for other in good)
-    return form_page("passkeys/passkey.html", form, kept=kept, others=others, apps=who.apps, button=ButtonForm())
+def _edit(form, who, owned, kept):
+    forecast = said_before(who, owned, kept.id)
+    return form_page("passkeys/passkey.html", form, kept=kept, forecast=forecast, removal=RemoveForm(formdata=None))

@@ -1,14 +1,16 @@
 """/settings/security/recovery-codes: make a sheet of codes, confirm that it was kept, replace it."""
 
-from flask import Blueprint, flash, url_for
+from flask import Blueprint, flash, request, url_for
 from flask_wtf import FlaskForm
 from wtforms import HiddenField
 
 from auth.assurance import RECOVERY_CODES
 from auth.refusals import CodesChanged, Refused
 from blueprints import session
+from blueprints.destination import destination
 from blueprints.forms import recovery_code_field
 from blueprints.htmx import form_page, leave_for
+from blueprints.interrupted import carried
 from blueprints.limits import limited
 from blueprints.services import services
 
@@ -23,9 +25,12 @@ class ConfirmForm(FlaskForm):
     code = recovery_code_field("One of your codes")
 
 
-def leave_with_codes(who, path):
-    """Go on to `path`; after the first factor, which `who` did not have yet, to codes: a factor alone can be lost."""
-    return leave_for(path if who.factors else url_for("recovery_codes.show"))
+def leave_with_codes(who, default):
+    """Go on to where the request leads, or the endpoint `default`. After the first factor, which `who` did not have
+    yet, by way of codes: a factor alone can be lost."""
+    if who.factors:
+        return leave_for(destination(default))
+    return leave_for(url_for("recovery_codes.show", next=request.values.get("next")))
 
 
 @bp.get("")
@@ -44,7 +49,8 @@ def create():
     if MakeForm().replaces.data != _label(who):
         raise CodesChanged
     sheet = services().codes.make(who.account)
-    return form_page("recovery_codes/sheet.html", ConfirmForm(formdata=None), who=who, sheet=sheet)
+    form = ConfirmForm(formdata=None)
+    return form_page("recovery_codes/sheet.html", form, who=who, sheet=sheet, carried=carried(), later=_later())
 
 
 @bp.post("/confirm")
@@ -61,7 +67,11 @@ def confirm():
     except Refused as refusal:
         return _page(form, who, refusal)
     flash("Confirmed: you have your recovery codes. The one you entered is still good.")
-    return leave_for(url_for("account.security"))
+    return leave_for(_later())
+
+
+def _later():
+    return destination("account.security")
 
 
 def _page(form, who, refusal=None):
@@ -72,6 +82,8 @@ def _page(form, who, refusal=None):
         partial="recovery_codes/_confirm_form.html",
         who=who,
         making=MakeForm(formdata=None, replaces=_label(who)),
+        carried=carried(),
+        later=_later(),
     )
 
 

@@ -130,11 +130,16 @@ def require(action: Action) -> Session:
     who = current()
     if who is None:
         raise SignInRequired(action.name)
+    permit(who, action)
+    return who
+
+
+def permit(who: Session, action: Action) -> None:
+    """Raise what require() does, unless this person may do it."""
     match who.decision(action):
         case Allow():
             if who.codes_used_up and action != RECOVERY_CODES:
                 raise CodesUsedUp
-            return who
         case Challenge():
             raise StepUpRequired(action.name)
         case EnrolFirst():
@@ -180,6 +185,11 @@ def end() -> None:
         services().vault.close(key)
     _forget_flask_session()
     g.vault_key = None
+
+
+def end_others(who: Session) -> None:
+    """Sign out everywhere but in this browser."""
+    services().gateway.call("sessions_end_others", int, p_user=who.account.user_id, p_session=who.account.session_id)
 
 
 def send_cookie(response: Response) -> Response:

@@ -1,6 +1,6 @@
 """/settings/security/totp: set up an authenticator app, and remove one."""
 
-from flask import Blueprint, current_app, flash, url_for
+from flask import Blueprint, current_app, flash, request, url_for
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, StringField
 from wtforms.validators import DataRequired, Length
@@ -9,9 +9,12 @@ from auth.assurance import ADD_FACTOR, FINISH_FACTOR, REMOVE_FACTOR, SECURITY
 from auth.refusals import EnrolmentGone, Refused, SignInRequired, TooManyFactors, UnknownFactor
 from auth.totp import grouped, otpauth_uri, qr_svg
 from blueprints import session
+from blueprints.elsewhere import elsewhere_field, sign_out_if
 from blueprints.forms import ButtonForm, code_field
 from blueprints.htmx import form_page, leave_for
+from blueprints.interrupted import carried
 from blueprints.recovery_codes import leave_with_codes
+from blueprints.removal import RemoveForm, permit_last, removed, said_before
 from blueprints.services import services
 
 bp = Blueprint("totp", __name__, url_prefix="/settings/security/totp")
@@ -32,6 +35,7 @@ class NameForm(FlaskForm):
 class FirstCodeForm(FlaskForm):
     factor = HiddenField(validators=[DataRequired()])
     code = code_field()
+    elsewhere = elsewhere_field()
 
 
 @bp.get("")
@@ -55,7 +59,7 @@ def create():
             services().apps.begin_enrolment(who.account, form.name.data)
         except Refused as refusal:
             return _name(form, refusal)
-    return leave_for(url_for("totp.show"))
+    return leave_for(url_for("totp.show", next=request.values.get("next")))
 
 
 @bp.post("/verify")
@@ -74,13 +78,14 @@ def verify():
         )
     except EnrolmentGone as refusal:
         flash(refusal.sentence)
-        return leave_for(url_for("totp.show"))
+        return leave_for(url_for("totp.show", next=request.values.get("next")))
     except Refused as refusal:
         form.code.data = ""
         return _set_up(form, who, refusal)
     session.renew(key)
     flash(f"“{name}” is set up. From now on, signing in takes a code from it.")
-    return leave_with_codes(who, url_for("account.security"))
+    sign_out_if(form.elsewhere.data, who)
+    return leave_with_codes(who, "account.security")
 
 
 @bp.post("/discard")
@@ -94,27 +99,30 @@ def discard():
 @bp.get("/<uuid:factor_id>/remove")
 def ask_to_remove(factor_id):
     who = session.require(REMOVE_FACTOR)
-    return form_page("totp/remove.html", ButtonForm(), app=_app(who, factor_id), who=who)
+    app = _app(who, factor_id)
+    kept = services().passkeys.of(who.account.user_id).passkeys
+    return form_page("totp/remove.html", RemoveForm(), app=app, forecast=said_before(who, kept, app.id))
 
 
 @bp.post("/<uuid:factor_id>/remove")
 def remove(factor_id):
     who = session.require(REMOVE_FACTOR)
     app = _app(who, factor_id)
-    services().apps.remove(who.account, app.id)
-    flash(f"“{app.name}” was removed.")
-    return leave_for(url_for("account.security"))
+    if last := len(who.factors) == 1:
+        permit_last(who)
+    services().apps.remove(who.account.user_id, app.id, even_last=last)
+    return removed(who, app.name, RemoveForm())
 
 
 def _name(form, refusal=None):
-    return form_page("totp/name.html", form, refusal, partial="totp/_name_form.html")
+    return form_page("totp/name.html", form, refusal, partial="totp/_name_form.html", carried=carried())
 
 
 def _set_up(form, who, refusal=None):
     """The page with the secret; htmx gets the code form alone. A stale session sees no secret after a wrong code."""
     enrolment = who.account.enrolment
     if enrolment is None:
-        return leave_for(url_for("totp.show"))
+        return leave_for(url_for("totp.show", next=request.values.get("next")))
     shown = {}
     if who.may(ADD_FACTOR):
         uri = otpauth_uri(enrolment.secret, email=who.email, issuer=current_app.config["NAME"])
@@ -127,6 +135,7 @@ def _set_up(form, who, refusal=None):
         button=ButtonForm(),
         name=enrolment.name,
         shown=shown,
+        carried=carried(),
     )
 
 

@@ -219,7 +219,7 @@ class Life:
             case Step("uses", who, Factor("app") as app):
                 self.verifies(database, who, app)
             case Step("removes", _, Factor("app") as app):
-                database.execute("select public.mfa_remove_factor(%s, %s)", [self.id, self.factors[app]])
+                database.execute("select public.mfa_remove_factor(%s, %s, true)", [self.id, self.factors[app]])
             case Step("adds", who, passkey):
                 database.execute(
                     "select public.passkey_add(%s, %s, '', 0, '{}', %s, %s, null, false, false, '', %s, 20)",
@@ -233,7 +233,7 @@ class Life:
                 )
             case Step("removes", _, passkey):
                 database.execute(
-                    "select public.passkey_remove(%s, id) from public.mfa_passkeys where credential_id = %s",
+                    "select public.passkey_remove(%s, id, true) from public.mfa_passkeys where credential_id = %s",
                     [self.id, f"{self.id} {passkey}"],
                 )
 

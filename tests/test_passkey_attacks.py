@@ -457,7 +457,7 @@ def test_a_passkey_that_is_removed_while_it_signs_in_opens_nothing(alice, here, 
     (kept,) = passkeys_of(alice)
 
     def removes():
-        removal = "select public.passkey_remove(%s, %s)"
+        removal = "select public.passkey_remove(%s, %s, true)"
         alice.database.execute(removal, [alice.id, kept["id"]])
 
     browser = alice.browser()
@@ -561,7 +561,7 @@ def test_the_tables_and_functions_of_passkeys_are_shown_to_nobody(alice, here, d
         "mfa_elevate_session": {"p_session": str(session), "p_user": alice.id, "p_method": "recovery_code"},
         "passkeys_of": {"p_user": alice.id},
         "passkey_mirror": {"p_user": alice.id},
-        "passkey_remove": {"p_user": alice.id, "p_passkey": str(passkeys_of(alice)[0]["id"])},
+        "passkey_remove": {"p_user": alice.id, "p_passkey": str(passkeys_of(alice)[0]["id"]), "p_even_last": True},
         "passkey_suspect": {"p_passkey": str(passkeys_of(alice)[0]["id"])},
         "mfa_settle_sessions": {"p_user": alice.id},
     }

@@ -96,7 +96,7 @@ def test_removing_the_app_in_one_tab_while_the_other_asks_for_its_code(alice, al
     alice.ages_proofs(400)
     asking = form(alice_at_aal2.get("/settings/security").follow(), "/mfa/challenge")
     factor = asking["factor"].value
-    database.execute("select public.mfa_remove_factor(%s, %s)", [alice.id, factor])
+    database.execute("select public.mfa_remove_factor(%s, %s, true)", [alice.id, factor])
     asking["code"] = alice.phones[0].code()
     page = asking.submit()
     assert page.status_code == 404

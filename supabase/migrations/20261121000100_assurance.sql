@@ -72,13 +72,13 @@ language sql stable set search_path = '' as $$
        and (entry ->> 'timestamp')::int < extract(epoch from now())::int + 30) end
 $$;
 
--- Whether somebody has a second factor that counts.
-create function public.has_factors(p_user uuid) returns boolean
+-- Whether somebody has a second factor that counts, other than p_except.
+create function public.has_factors(p_user uuid, p_except uuid default null) returns boolean
 language sql stable security definer set search_path = '' as $$
   select exists (
     select from auth.mfa_factors f
       join public.mfa_endorsed_factors e on e.factor_id = f.id
-     where f.user_id = p_user and f.status = 'verified')
+     where f.user_id = p_user and f.status = 'verified' and f.id is distinct from p_except)
 $$;
 
 -- Whether the caller has. Definer and without argument: it reads tables the caller may not read, and only about the
@@ -95,7 +95,7 @@ revoke all on public.mfa_endorsed_factors from public, anon, authenticated, serv
 revoke all on function public.stamp_assurance(jsonb) from public, anon, authenticated, service_role;
 revoke all on function public.aal2() from public, anon, authenticated, service_role;
 revoke all on function public.factor_age_seconds() from public, anon, authenticated, service_role;
-revoke all on function public.has_factors(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.has_factors(uuid, uuid) from public, anon, authenticated, service_role;
 revoke all on function public.has_factor() from public, anon, authenticated, service_role;
 
 grant execute on function public.stamp_assurance(jsonb) to supabase_auth_admin;

@@ -44,47 +44,61 @@ end $$;
 
 
 -- Removes an authenticator app for good, in one transaction: the endorsement, the factor, and what only it had
--- proven. Returns false if it is not theirs.
+-- proven. Returns 'removed', or 'last' if no second factor is left, or null if it is not theirs. Without p_even_last
+-- the last one stays, and the answer is 'kept': that takes fresher proof, and of two removals at once each may have
+-- thought that the other's factor remains.
 -- Supabase Auth's own DELETE /factors leaves a stale totp entry in sessions that went on to another factor,
 -- which would keep counting as fresh, and withdrawing the endorsement first would leave a gap for a crash.
-create function public.mfa_remove_factor(p_user uuid, p_factor uuid) returns boolean
+create function public.mfa_remove_factor(p_user uuid, p_factor uuid, p_even_last boolean) returns text
 language plpgsql security definer set search_path = '' as $$
 begin
-  -- Two removals at once must not each think that the other's factor remains.
   perform from auth.users where id = p_user for update;
-
-  delete from public.mfa_endorsed_factors e
-   using auth.mfa_factors f
-   where e.factor_id = p_factor and f.id = p_factor and f.user_id = p_user and f.factor_type = 'totp';
-  delete from auth.mfa_factors where id = p_factor and user_id = p_user and factor_type = 'totp';
-  if not found then return false; end if;
-
+  if not exists (select from auth.mfa_factors where id = p_factor and user_id = p_user and factor_type = 'totp') then
+    return null;
+  end if;
+  if not p_even_last and not public.has_factors(p_user, p_factor) then return 'kept'; end if;
+  delete from public.mfa_endorsed_factors where factor_id = p_factor;
+  delete from auth.mfa_factors where id = p_factor;
   perform public.mfa_settle_sessions(p_user);
-  return true;
+  return case when public.has_factors(p_user) then 'removed' else 'last' end;
 end $$;
 
--- Removes a passkey, with the last one the mirror, and lowers what only it had proven.
-create function public.passkey_remove(p_user uuid, p_passkey uuid) returns boolean
+-- Removes a passkey, with the last one the mirror, and lowers what only it had proven. Answers as mfa_remove_factor().
+create function public.passkey_remove(p_user uuid, p_passkey uuid, p_even_last boolean) returns text
 language plpgsql security definer set search_path = '' as $$
 declare
-  mirror uuid;
+  mirror uuid := public.passkey_mirror(p_user);
 begin
   perform from auth.users where id = p_user for update;
-  delete from public.mfa_passkeys where id = p_passkey and user_id = p_user;
-  if not found then return false; end if;
-  if not exists (select from public.mfa_passkeys where user_id = p_user) then
-    mirror := public.passkey_mirror(p_user);
+  if not exists (select from public.mfa_passkeys where id = p_passkey and user_id = p_user) then return null; end if;
+  if not exists (select from public.mfa_passkeys where id <> p_passkey and user_id = p_user) then
+    if not p_even_last and not public.has_factors(p_user, mirror) then return 'kept'; end if;
     delete from public.mfa_endorsed_factors where factor_id = mirror;
     delete from auth.mfa_factors where id = mirror;
   end if;
+  delete from public.mfa_passkeys where id = p_passkey;
   perform public.mfa_settle_sessions(p_user);
-  return true;
+  return case when public.has_factors(p_user) then 'removed' else 'last' end;
+end $$;
+
+
+-- Signs out everywhere but in one session. The session row is Supabase's unit of revocation.
+create function public.sessions_end_others(p_user uuid, p_session uuid) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  ended integer;
+begin
+  delete from auth.sessions where user_id = p_user and id <> p_session;
+  get diagnostics ended = row_count;
+  return ended;
 end $$;
 
 
 revoke all on function public.mfa_settle_sessions(uuid) from public, anon, authenticated, service_role;
-revoke all on function public.mfa_remove_factor(uuid, uuid) from public, anon, authenticated, service_role;
-revoke all on function public.passkey_remove(uuid, uuid) from public, anon, authenticated, service_role;
+revoke all on function public.mfa_remove_factor(uuid, uuid, boolean) from public, anon, authenticated, service_role;
+revoke all on function public.passkey_remove(uuid, uuid, boolean) from public, anon, authenticated, service_role;
+revoke all on function public.sessions_end_others(uuid, uuid) from public, anon, authenticated, service_role;
 
-grant execute on function public.mfa_remove_factor(uuid, uuid) to service_role;
-grant execute on function public.passkey_remove(uuid, uuid) to service_role;
+grant execute on function public.mfa_remove_factor(uuid, uuid, boolean) to service_role;
+grant execute on function public.passkey_remove(uuid, uuid, boolean) to service_role;
+grant execute on function public.sessions_end_others(uuid, uuid) to service_role;

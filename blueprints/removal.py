@@ -1,0 +1,48 @@
+"""What removing an app and removing a passkey share: what is left is said before, and the last one takes more."""
+
+from flask import flash, url_for
+from flask_wtf import FlaskForm
+
+from auth import forecast
+from auth.assurance import NOTES, REMOVE_LAST_FACTOR
+from auth.refusals import LastFactorNeeded
+from blueprints import session
+from blueprints.elsewhere import elsewhere_field, sign_out_if
+from blueprints.htmx import leave_for
+from blueprints.services import services
+
+
+class RemoveForm(FlaskForm):
+    elsewhere = elsewhere_field()
+
+
+def ways(who, kept, *, without=None):
+    """The names of the factors that `who` can sign in with; `kept` are their passkeys. Not the one with that id."""
+    good = [passkey for passkey in kept if not passkey.passkey.suspect]
+    return [factor.name for factor in (*good, *who.apps) if factor.id != without]
+
+
+def codes_left(who):
+    return who.account.codes.left if who.account.codes else 0
+
+
+def is_last(who, kept):
+    """Whether removing any of these leaves no second factor."""
+    return len(kept) + len(who.apps) == 1
+
+
+def said_before(who, kept, factor_id):
+    return forecast.of_removal(ways(who, kept, without=factor_id), codes_left(who), last=is_last(who, kept))
+
+
+def permit_last(who):
+    """Raise unless this person may remove their last second factor: irreversible, as it lowers all sessions."""
+    if services().policy.wants_factor(who.claims.roles, NOTES):
+        raise LastFactorNeeded
+    session.permit(who, REMOVE_LAST_FACTOR)
+
+
+def removed(who, name, form):
+    flash(f"“{name}” was removed.")
+    sign_out_if(form.elsewhere.data, who)
+    return leave_for(url_for("account.security"))
