@@ -159,6 +159,16 @@ def decide(claims: Claims, factors: Sequence[Factor], action: Action, policy: Po
     return Allow() if proven else SignInAgain()
 
 
+ENCOURAGED_AGAIN_DAYS = 14
+
+
+def is_encouraged(factors: Sequence[Factor], policy: Policy, dismissed_at: float | None, *, now: float) -> bool:
+    """Whether to ask this person to set up a second factor; `dismissed_at` is when they last said not now."""
+    if factors or policy.demand != "encouraged" or not policy.enrolment:
+        return False
+    return dismissed_at is None or now - dismissed_at >= ENCOURAGED_AGAIN_DAYS * 86400
+
+
 def factor_age(claims: Claims, *, now: float, methods: frozenset[str] = FACTOR_METHODS) -> float | None:
     """Seconds since a second factor was last proven in this session, or None. As public.factor_age_seconds()."""
     if claims.aal != "aal2":

@@ -60,6 +60,7 @@ class Account:
     factors: tuple[Factor, ...]
     codes: Codes | None
     enrolment: Enrolment | None
+    not_now_at: float | None  # when they last sent the prompt for a second factor away
     stale: bool
     lease: str | None
     taken: Any = None
@@ -73,7 +74,7 @@ class Vault:
          "access_token": "gAAAA…", "refresh_token": "gAAAA…", "expires_at": 1790000000.0, "new_email": null,
          "factors": [{"id": "…", "type": "totp", "name": "phone", "created_at": 1789990000.5}],
          "codes": {"label": 1, "made_at": 1789990000.5, "confirmed": true, "left": 10},
-         "enrolment": null, "stale": false, "leased": false}
+         "enrolment": null, "not_now_at": null, "stale": false, "leased": false}
     """
 
     def __init__(self, gateway: Gateway, cipher: MultiFernet, clock: Callable[[], float]) -> None:
@@ -235,6 +236,7 @@ class Vault:
             factors=tuple(Factor(**factor) for factor in entry["factors"]),
             codes=Codes(**entry["codes"]) if entry["codes"] else None,
             enrolment=enrolment and Enrolment(enrolment["factor"], enrolment["name"], self._open(enrolment["secret"])),
+            not_now_at=entry["not_now_at"],
             stale=entry["stale"],
             lease=holder if entry["leased"] else None,
             taken=entry.get("taken"),

@@ -8,6 +8,7 @@ from wtforms.validators import DataRequired, Length
 
 from auth.assurance import ACTIONS, NOTES, SECURITY
 from auth.forecast import of_loss
+from auth.gateway import nothing
 from auth.passkeys import provider_name
 from auth.refusals import Refused
 from blueprints import session
@@ -59,6 +60,14 @@ def delete_note(note_id):
     return leave_for(url_for("account.show"))
 
 
+@bp.post("/settings/security/not-now")
+def not_now():
+    """Send the prompt for a second factor away, for a while."""
+    who = session.require(NOTES)
+    services().gateway.call("mfa_not_now", nothing, p_user=who.account.user_id)
+    return leave_for(url_for("account.show"))
+
+
 @bp.get("/settings/security")
 def security():
     who = session.require(SECURITY)
@@ -67,6 +76,7 @@ def security():
         "account/security.html",
         who=who,
         kept=kept.passkeys,
+        open=services().policy.enrolment,
         wanted=ACTIONS.get(request.args.get("action", "")),
         next=request.args.get("next"),
         forecast=of_loss(ways(who, kept.passkeys), codes_left(who)),

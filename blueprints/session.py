@@ -18,6 +18,7 @@ from auth.assurance import (
     Factor,
     decide,
     factor_age,
+    is_encouraged,
     sign_in_age,
 )
 from auth.refusals import (
@@ -78,6 +79,10 @@ class Session:
     @property
     def fingerprint(self) -> str:
         return fingerprint(self.account.user_id)
+
+    @property
+    def is_encouraged(self) -> bool:
+        return is_encouraged(self.factors, services().policy, self.account.not_now_at, now=self.now)
 
     @property
     def codes_used_up(self) -> bool:

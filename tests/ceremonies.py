@@ -29,6 +29,8 @@ def options_on(browser: Browser, page: TestResponse, form_id: str = "passkey-for
 
 def submitted(page: TestResponse, credential: str, form_id: str = "passkey-form") -> TestResponse:
     page.forms[form_id]["credential"] = credential
+    if "elsewhere" in page.forms[form_id].fields:
+        page.forms[form_id]["elsewhere"] = False
     return page.forms[form_id].submit()
 
 
@@ -43,7 +45,7 @@ def sign_in(browser: Browser, device: Authenticator, *, next: str = "/account", 
 
 
 def step_up(browser: Browser, device: Authenticator, *, next: str = "/account", **wrong: Any) -> TestResponse:
-    page = browser.get("/mfa/challenge", {"next": next})
+    page = browser.get("/mfa/challenge", {"next": next, "action": "security"})
     return submitted(page, device.get(options_on(browser, page).json, **wrong))
 
 

@@ -1,5 +1,6 @@
 """People, their phones and their browsers: verbs for the journeys over HTTP."""
 
+import json
 import re
 import secrets
 import time
@@ -49,7 +50,7 @@ class Browser(TestApp):
 def form(page: TestResponse, action: str) -> Any:
     """The form on the page that posts to `action`."""
     # Not page.forms, which parses every form of the page once more.
-    found = page.html.find("form", action=re.compile(rf"{re.escape(action)}(\?|$)"))
+    found = page.html.find("form", action=re.compile(rf"^{re.escape(action)}(\?|$)"))
     assert found, f"no form posts to {action}"
     return Form(page, str(found), page.parser_features)
 
@@ -88,7 +89,8 @@ class Person:
         return browser
 
     def submits_code(self, browser: Browser, code: str | None = None) -> TestResponse:
-        challenge = form(browser.get("/mfa/challenge", {"next": "/account"}), "/mfa/challenge")
+        page = browser.get("/mfa/challenge", {"next": "/account", "action": "security"})
+        challenge = form(page, "/mfa/challenge")
         challenge["code"] = code or self.phones[-1].code()
         return challenge.submit()
 
@@ -96,10 +98,29 @@ class Person:
         """Start to set up an app, as far as having the secret on the phone."""
         return self._is_shown_a_secret(browser, name)[1]
 
+    def phone_of(self, page: TestResponse) -> Phone:
+        """The phone that has scanned the QR code of the page."""
+        return Phone(page.html.select_one("#secret").get_text().replace(" ", ""))
+
+    def gets_roles(self, *roles: str) -> None:
+        """As an administrator would give them; the next token says so."""
+        app_metadata = json.dumps({"roles": roles})
+        self.database.execute(
+            "update auth.users set raw_app_meta_data = raw_app_meta_data || %s::jsonb where id = %s",
+            [app_metadata, self.id],
+        )
+
+    def lets_days_pass_since_prompt(self, days: int) -> None:
+        self.database.execute(
+            "update public.mfa_prompts set not_now_at = not_now_at - make_interval(days => %s) where user_id = %s",
+            [days, self.id],
+        )
+
     def set_up_app(self, browser: Browser, name: str | None = None) -> Phone:
         page, phone = self._is_shown_a_secret(browser, name)
         finish = form(page, "/settings/security/totp/verify")
         finish["code"] = phone.code()
+        finish["elsewhere"] = False
         assert finish.submit().location in ("/settings/security", "/settings/security/recovery-codes")
         self.phones.append(phone)
         return phone
@@ -109,7 +130,7 @@ class Person:
         if name:
             named["name"] = name
         page = named.submit().follow()
-        return page, Phone(page.html.select_one("#secret").get_text().replace(" ", ""))
+        return page, self.phone_of(page)
 
     def makes_codes(self, browser: Browser) -> list[str]:
         """Make a sheet of recovery codes, and keep it."""
@@ -118,7 +139,8 @@ class Person:
         return self.codes
 
     def submits_recovery_code(self, browser: Browser, code: str) -> TestResponse:
-        challenge = form(browser.get("/mfa/challenge", {"next": "/account"}), "/mfa/challenge/recovery-code")
+        page = browser.get("/mfa/challenge", {"next": "/account", "action": "security"})
+        challenge = form(page, "/mfa/challenge/recovery-code")
         challenge["code"] = code
         return challenge.submit()
 

@@ -234,7 +234,9 @@ def test_one_factor_of_supabases_own_stands_for_all_passkeys_and_goes_with_the_l
 def removes(browser, kept):
     """Remove a passkey by its page."""
     address = f"{PASSKEYS}/{kept['id']}"
-    return form(browser.get(address), f"{address}/remove").submit()
+    removal = form(browser.get(address), f"{address}/remove")
+    removal["elsewhere"] = False
+    return removal.submit()
 
 
 # Signing in with nothing else
@@ -466,7 +468,11 @@ def test_after_the_password_the_passkey_is_asked_for_and_offered_first(alice, he
     alice.set_up_app(here)
     browser = alice.browser()
     challenge = alice.submits_password(browser).follow().follow()
-    assert [found["action"] for found in challenge.html.select("form")] == ["/mfa/challenge/passkey", "/mfa/challenge"]
+    assert [found["action"] for found in challenge.html.select("form")] == [
+        "/mfa/challenge/passkey",
+        "/mfa/challenge",
+        "/mfa/challenge/recovery-code",
+    ]
     options = options_on(browser, challenge).json
     assert [one["id"] for one in options["allowCredentials"]] == [passkeys_of(alice)[0]["credential_id"]]
     assert options["userVerification"] == "required"
@@ -481,7 +487,7 @@ def test_after_the_password_the_passkey_is_asked_for_and_offered_first(alice, he
 def test_stepping_up_leads_back_to_where_one_was_going(alice, here, device):
     alice.ages_proofs(301)
     challenge = here.get("/settings/security")
-    assert challenge.location == "/mfa/challenge?next=/settings/security"
+    assert challenge.location == "/mfa/challenge?next=/settings/security&action=security"
     page = challenge.follow()
     assert submitted(page, device.get(options_on(here, page).json)).location == "/settings/security"
     assert here.get("/settings/security").status_code == 200
@@ -491,7 +497,7 @@ def test_a_passkey_is_fresh_for_300_seconds(alice, here, device):
     alice.ages_proofs(280)
     assert here.get(PASSKEYS).status_code == 200
     alice.ages_proofs(20)
-    assert here.get(PASSKEYS).location == f"/mfa/challenge?next={PASSKEYS}"
+    assert here.get(PASSKEYS).location == f"/mfa/challenge?next={PASSKEYS}&action=security"
     assert here.get("/account").status_code == 200
     step_up(here, device)
     assert here.get(PASSKEYS).status_code == 200
@@ -550,10 +556,10 @@ def test_a_script_that_asks_too_late_is_told_where_to_go(alice, here, device):
     page, challenge = here.get(PASSKEYS), here.get("/mfa/challenge", {"next": "/account"})
     alice.ages_proofs(400)
     late = options_on(here, page, "device-form")
-    assert (late.status_code, late.json) == (401, {"location": "/mfa/challenge?next=/account"})
+    assert (late.status_code, late.json) == (401, {"location": "/mfa/challenge?next=/account&action=add-factor"})
     assert challenge.location == "/account"  # proven a moment ago
 
-    page = here.get("/mfa/challenge", {"next": "/account"})
+    page = here.get("/mfa/challenge", {"next": "/account", "action": "security"})
     alice.database.execute("delete from auth.sessions where user_id = %s", [alice.id])
     gone = options_on(here, page)
     assert (gone.status_code, gone.json) == (401, {"location": "/login?next=/account"})

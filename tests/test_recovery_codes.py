@@ -311,7 +311,7 @@ def test_a_code_steps_up_a_session_that_is_no_longer_fresh(alice, alice_at_aal2)
 )
 def test_what_is_no_recovery_code_is_refused_before_anything_is_counted(alice_with_totp, typed, sentence, round_trips):
     browser = at_challenge(alice_with_totp)
-    challenge = form(browser.get(CHALLENGE), CHALLENGE)
+    challenge = form(browser.get("/mfa/challenge"), CHALLENGE)
     challenge["code"] = typed
     round_trips.clear()
     page = challenge.submit()
@@ -323,7 +323,7 @@ def test_what_is_no_recovery_code_is_refused_before_anything_is_counted(alice_wi
 def test_round_trips_of_a_code(alice, alice_at_aal2, round_trips):
     alice.makes_codes(alice_at_aal2)
     browser = at_challenge(alice)
-    challenge = form(browser.get(CHALLENGE), CHALLENGE)
+    challenge = form(browser.get("/mfa/challenge"), CHALLENGE)
     challenge["code"] = alice.codes[0]
     round_trips.clear()
     challenge.submit()
@@ -382,9 +382,9 @@ def test_whoever_lets_the_moment_for_a_new_sheet_pass_is_not_kept_from_their_acc
 
 
 def test_the_back_button_after_a_code_leads_on_and_so_does_having_no_factor(new_person, alice, alice_at_aal2):
-    assert alice_at_aal2.get(CHALLENGE).location == "/account"
-    assert new_person("bob").signs_in().get(CHALLENGE).location == "/account"
-    assert alice.browser().get(CHALLENGE).location.startswith("/login")
+    assert alice_at_aal2.get("/mfa/challenge").location == "/account"
+    assert new_person("bob").signs_in().get("/mfa/challenge").location == "/account"
+    assert alice.browser().get("/mfa/challenge").location.startswith("/login")
 
 
 # Replacing
@@ -619,7 +619,7 @@ def test_of_fifty_threads_with_one_code_one_wins(alice, alice_at_aal2, app, data
 def test_of_many_browsers_with_one_code_one_gets_in(alice, alice_at_aal2):
     alice.makes_codes(alice_at_aal2)
     browsers = [at_challenge(alice) for _ in range(10)]
-    challenges = [form(browser.get(CHALLENGE), CHALLENGE) for browser in browsers]
+    challenges = [form(browser.get("/mfa/challenge"), CHALLENGE) for browser in browsers]
     for challenge in challenges:
         challenge["code"] = alice.codes[0]
     with ThreadPoolExecutor(10) as threads:

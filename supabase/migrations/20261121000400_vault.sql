@@ -131,6 +131,7 @@ begin
                'label', s.label, 'made_at', extract(epoch from s.made_at), 'confirmed', s.confirmed_at is not null,
                'left', (select count(*) from public.mfa_recovery_codes where set_id = s.id and used_at is null))
         from public.mfa_recovery_sets s where s.user_id = account.user_id and s.replaced_at is null),
+    'not_now_at', (select extract(epoch from not_now_at) from public.mfa_prompts where user_id = account.user_id),
     'enrolment', (
       select jsonb_build_object('factor', f.id, 'name', f.friendly_name, 'secret', account.enrolment_secret)
         from auth.mfa_factors f join public.mfa_endorsed_factors e on e.factor_id = f.id
