@@ -31,4 +31,4 @@ def sign_out_if(wanted, who):
         session.end_others(who)
         flash("Your other devices were signed out.")
     except Unavailable:
-        flash("Your other devices could not be signed out. Please try that again, at the end of this page.")
+        flash("Your other devices could not be signed out. Please try that again, at the end of the page Security.")

@@ -3,7 +3,7 @@
 import secrets
 
 import flask
-from flask import Blueprint, flash, jsonify, render_template, request, url_for
+from flask import Blueprint, flash, g, jsonify, render_template, request, url_for
 from flask_wtf import FlaskForm
 from wtforms import PasswordField
 from wtforms.validators import DataRequired, Length
@@ -52,7 +52,7 @@ def create():
 
 def ask_first(action):
     """Ask for the password before something goes on: see blueprints/interrupted.py."""
-    who = session.current()
+    who = g.get("who")
     form = SignInForm(formdata=None, email=who.email if who else None)
     context = _context(form, who=who, action=action) | {"interrupted": True}
     return interrupted.ask_first(

@@ -116,7 +116,7 @@ def remove(passkey_id):
     if last := is_last(who, owned):
         permit_last(who)
     services().passkeys.remove(who.account.user_id, kept.id, even_last=last)
-    return removed(who, kept.name, RemoveForm())
+    return removed(who, kept.name, RemoveForm(), "passkeys.show")
 
 
 @bp.get("/icons/<uuid:aaguid>/<any(light, dark):theme>")

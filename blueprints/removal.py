@@ -42,7 +42,7 @@ def permit_last(who):
     session.permit(who, REMOVE_LAST_FACTOR)
 
 
-def removed(who, name, form):
+def removed(who, name, form, page):
     flash(f"“{name}” was removed.")
     sign_out_if(form.elsewhere.data, who)
-    return leave_for(url_for("account.security"))
+    return leave_for(url_for(page))

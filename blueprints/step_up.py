@@ -1,7 +1,7 @@
 """/mfa/challenge: the second step of signing in, and fresh proof before something sensitive."""
 
 import flask
-from flask import Blueprint, flash, jsonify, request, url_for
+from flask import Blueprint, flash, g, jsonify, request, url_for
 from flask_wtf import FlaskForm
 from wtforms import RadioField
 from wtforms.validators import DataRequired
@@ -103,7 +103,7 @@ def with_recovery_code():
 
 def ask_first(action):
     """Ask for fresh proof before something goes on: see blueprints/interrupted.py."""
-    who = _signed_in()
+    who = g.who
     return interrupted.ask_first(
         action if who.factor_age is not None else None,
         "step_up.show",

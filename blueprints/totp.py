@@ -111,7 +111,7 @@ def remove(factor_id):
     if last := len(who.factors) == 1:
         permit_last(who)
     services().apps.remove(who.account.user_id, app.id, even_last=last)
-    return removed(who, app.name, RemoveForm())
+    return removed(who, app.name, RemoveForm(), "account.security")
 
 
 def _name(form, refusal=None):
