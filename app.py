@@ -40,6 +40,7 @@ from auth.totp import AuthenticatorApps
 from auth.vault import Vault
 from blueprints import (
     account,
+    billing,
     change_email,
     commands,
     confirm,
@@ -167,6 +168,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
         passkeys,
         recovery_codes,
         elsewhere,
+        billing,
         machine,
     ):
         app.register_blueprint(module.bp)

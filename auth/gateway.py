@@ -5,12 +5,13 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar
 
 import httpx
 import pydantic
+from postgrest import ReturnMethod
 from postgrest.exceptions import APIError
 from supabase import Client, ClientOptions, create_client
 from supabase_auth import SyncSupportedStorage
@@ -33,6 +34,7 @@ from auth.refusals import (
     NameTaken,
     NoSuchAccount,
     NotConfirmed,
+    ProofTooOld,
     Refused,
     Rejected,
     SamePassword,
@@ -94,6 +96,18 @@ class Note:
     id: str
     body: str
     created_at: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class Billing:
+    """A row of public.billing; `plan` is one of those that its check lists."""
+
+    plan: str
+    name: str
+    street: str
+    postal_code: str
+    city: str
+    country: str
 
 
 def connection_pool(timeout_seconds: float) -> httpx.Client:
@@ -330,10 +344,23 @@ class Gateway:
         with _refusing():
             self._rows_of(tokens).delete().eq("id", note_id).execute()
 
+    def billing(self, tokens: Tokens) -> Billing | None:
+        """Return what the person has saved, if anything. Raises ProofTooOld where a table would just show no row."""
+        with _refusing():
+            row: Any = self._database_for(tokens).rpc("billing_mine").execute().data
+            return Billing(**row) if row else None
+
+    def save_billing(self, tokens: Tokens, billing: Billing) -> None:
+        with _refusing():
+            table = self._database_for(tokens).table("billing")
+            table.upsert(asdict(billing), on_conflict="user_id", returning=ReturnMethod.minimal).execute()
+
     def _rows_of(self, tokens: Tokens) -> Any:
-        """The notes as the person's own token sees them: row-level security decides, not this app."""
-        headers = {"Authorization": f"Bearer {tokens.access_token}"}
-        return self._client(self._publishable_key, headers=headers).table("notes")
+        return self._database_for(tokens).table("notes")
+
+    def _database_for(self, tokens: Tokens) -> Client:
+        """The database as the person's own token sees it: row-level security decides, not this app."""
+        return self._client(self._publishable_key, headers={"Authorization": f"Bearer {tokens.access_token}"})
 
     def _visitor(self) -> Client:
         return self._auth_client()
@@ -450,6 +477,8 @@ def _refusing() -> Iterator[None]:
     except APIError as error:
         if error.code == "PT409":  # raised on purpose, by passkey_used
             raise CeremonyFailed from error
+        if error.code == "42501":  # row-level security
+            raise ProofTooOld from error
         # PostgREST's 401s: the token has expired or is not one. Everything else is our mistake or an outage.
         raise SignInRequired if error.code in ("PGRST301", "PGRST303") else Unavailable from error
     except (AuthError, httpx.HTTPError, httpx.InvalidURL, pydantic.ValidationError) as error:

@@ -252,6 +252,13 @@ class Denied(Refused):
     status = 503
 
 
+class ProofTooOld(Refused):
+    """Row-level security has refused what decide() had allowed: its clock is ahead, or the session just changed."""
+
+    sentence = "Please sign out and in again, then try once more."
+    status = 403
+
+
 class NotYours(Refused):
     """For other roles. The role is in the token: whoever was given one a moment ago signs in again."""
 

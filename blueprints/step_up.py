@@ -1,5 +1,7 @@
 """/mfa/challenge: the second step of signing in, and fresh proof before something sensitive."""
 
+from dataclasses import replace
+
 import flask
 from flask import Blueprint, flash, g, jsonify, request, url_for
 from flask_wtf import FlaskForm
@@ -9,6 +11,7 @@ from wtforms.validators import DataRequired
 from auth import passkey_flows
 from auth.assurance import ACTIONS, NOTES, Challenge
 from auth.refusals import CeremonyFailed, Refused, SignInRequired
+from auth.tokens import CLOCK_SKEW_SECONDS
 from blueprints import interrupted, session
 from blueprints.destination import destination
 from blueprints.forms import code_field, recovery_code_field
@@ -34,7 +37,9 @@ class RecoveryCodeForm(FlaskForm):
 def show():
     who = _signed_in()
     action = ACTIONS.get(request.args.get("action", ""), NOTES)
-    if not isinstance(who.decision(action), Challenge):  # the back button, or another tab was faster
+    # A little later than now: a database whose clock is ahead has refused already, and would send people in circles.
+    soon = replace(who, now=who.now + CLOCK_SKEW_SECONDS)
+    if not isinstance(soon.decision(action), Challenge):  # the back button, or another tab was faster
         return leave_for(destination())
     return _form(CodeForm(), who)
 

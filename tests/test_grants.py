@@ -5,6 +5,13 @@ import pytest
 # Whatever is not here must not be there. Supabase grants each new object to anon, authenticated and service_role;
 # a migration that forgets to revoke one by name makes a test below fail.
 GRANTS = {
+    "table billing": {
+        "authenticated": [
+            *(f"insert ({column})" for column in ("city", "country", "name", "plan", "postal_code", "street")),
+            "select",
+            *(f"update ({column})" for column in ("city", "country", "name", "plan", "postal_code", "street")),
+        ]
+    },
     "table mfa_attempts": {},
     "table mfa_challenge_grants": {},
     "sequence mfa_challenge_grants_id_seq": {},
@@ -21,8 +28,10 @@ GRANTS = {
     "table webauthn_challenges": {},
     "table webauthn_handles": {},
     "function aal2()": {"authenticated": ["execute"]},
+    "function billing_mine()": {"authenticated": ["execute"]},
     "function factor_age_seconds()": {"authenticated": ["execute"]},
     "function has_factor()": {"authenticated": ["execute"]},
+    "function live_session()": {"authenticated": ["execute"]},
     "function stamp_assurance(jsonb)": {"supabase_auth_admin": ["execute"]},
     "function gate_challenges()": {},
     "function guard_factors()": {},
@@ -111,12 +120,20 @@ def test_every_table_has_row_level_security(database):
     assert open_ones.fetchall() == []
 
 
-def test_only_notes_have_policies_and_the_second_factor_narrows_what_ownership_allows(database):
+def test_few_tables_have_policies_and_the_second_factor_narrows_what_ownership_allows(database):
     policies = database.execute(
         "select tablename, policyname, permissive, roles::text, cmd from pg_policies"
-        " where schemaname = 'public' order by policyname"
+        " where schemaname = 'public' order by tablename, policyname"
     ).fetchall()
     assert [tuple(policy.values()) for policy in policies] == [
+        (
+            "billing",
+            "a second factor within five minutes, in a live session",
+            "RESTRICTIVE",
+            "{authenticated}",
+            "ALL",
+        ),
+        ("billing", "people have their own billing details", "PERMISSIVE", "{authenticated}", "ALL"),
         ("notes", "a second factor, once there is one", "RESTRICTIVE", "{authenticated}", "ALL"),
         ("notes", "people have their own notes", "PERMISSIVE", "{authenticated}", "ALL"),
     ]
