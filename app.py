@@ -46,6 +46,7 @@ from blueprints import (
     confirm,
     elsewhere,
     interrupted,
+    leaving,
     login,
     machine,
     passkeys,
@@ -169,6 +170,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
         recovery_codes,
         elsewhere,
         billing,
+        leaving,
         machine,
     ):
         app.register_blueprint(module.bp)
@@ -213,6 +215,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,  # a sign-in page left open must still work; the token lives as long as the session
         MAX_CONTENT_LENGTH=64 * 1024,
+        LOG_DAYS=settings.log_days,
         RECOVERY_CODE_TTL_DAYS=settings.recovery_code_ttl_days,
         RELATED_ORIGINS=list(settings.related_origins),
         SECURITY_KEY_ROLES=frozenset(settings.security_key_roles),

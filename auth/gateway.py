@@ -3,7 +3,7 @@
 import json
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -25,6 +25,7 @@ from supabase_auth.types import Session
 
 from auth.migrations import Facts
 from auth.refusals import (
+    AccountGone,
     CeremonyFailed,
     Detour,
     EmailTaken,
@@ -75,7 +76,7 @@ REFUSALS: dict[str, type[Refused | Detour]] = {
     "session_expired": SignInRequired,
     "refresh_token_not_found": SignInRequired,
     "refresh_token_already_used": SignInRequired,
-    "user_not_found": SignInRequired,
+    "user_not_found": AccountGone,
     "bad_jwt": SignInRequired,
 }
 
@@ -219,6 +220,17 @@ class Gateway:
                 raise CeremonyFailed
             return answer.properties.hashed_token
 
+    def delete_account(self, user_id: str) -> None:
+        """Delete a person for good, with all that is theirs. Twice is once: two tabs may ask for it."""
+        with suppress(AccountGone), _refusing():
+            self._client(self._secret_key).auth.admin.delete_user(user_id)
+
+    def has_account(self, user_id: str) -> bool:
+        with suppress(AccountGone), _refusing():
+            self._client(self._secret_key).auth.admin.get_user_by_id(user_id)
+            return True
+        return False
+
     # For `flask doctor`.
 
     def create_account(self, email: str, password: str, *, made_by: str) -> str:
@@ -239,10 +251,6 @@ class Gateway:
                 )
                 .user.id
             )
-
-    def delete_account(self, user_id: str) -> None:
-        with _refusing():
-            self._client(self._secret_key).auth.admin.delete_user(user_id)
 
     def list_accounts_as_visitor(self) -> None:
         """Ask with the publishable key for what only the secret key may see. Anything but a refusal is a hole."""

@@ -227,6 +227,10 @@ class SignInRequired(Detour):
         self.action = action
 
 
+class AccountGone(SignInRequired):
+    """There is no such account any more, says Supabase."""
+
+
 class CodesUsedUp(Detour):
     """Signed in with the last recovery code: a new sheet comes before anything else."""
 

@@ -188,6 +188,11 @@ def end() -> None:
     key = request.cookies.get(current_app.config["VAULT_COOKIE_NAME"])
     if key:
         services().vault.close(key)
+    forget()
+
+
+def forget() -> None:
+    """Take the cookies back: what they opened has ended."""
     _forget_flask_session()
     g.vault_key = None
 

@@ -568,6 +568,11 @@ def filled_in(person: Person) -> dict[str, str]:
         "password": person.password,
         "body": "a note",
         "name": "An app",
+        "plan": "team",
+        "street": "Deanery 1",
+        "postal_code": "OX1",
+        "city": "Oxford",
+        "country": "UK",
         "factor": factor,
         "code": person.phones[0].wrong_code() if person.phones else "000000",
         "token_hash": "0" * 56,
@@ -589,6 +594,7 @@ def everything_of(person: Person) -> dict[str, list[dict[str, Any]]]:
             ("public.mfa_attempts", "user_id", person.id),
             ("public.mfa_recovery_sets", "user_id", person.id),
             ("public.notes", "user_id", person.id),
+            ("public.billing", "user_id", person.id),
             ("mailbox.mails", '"to"', person.email),
         )
     }

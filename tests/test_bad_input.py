@@ -85,6 +85,8 @@ BUTTONS = {
     "/login/passkey/options",
     "/mfa/challenge/passkey/options",
     "/settings/security/passkeys/options",
+    # A download.
+    "/account/export",
     # Makes a sheet and shows it.
     "/settings/security/recovery-codes",
     # A set-up is under way: whatever the name, it is resumed.

@@ -18,6 +18,8 @@ from local_supabase import config
 from local_supabase.stack import Stack
 from tests.people import Person, Phone, form
 from tests.stranger import Stranger, grant_challenge, prove_new_app
+from tests.test_billing import saves
+from tests.test_leaving import deletes, left_of
 
 # None is the wheel's own; the others are what this machine has.
 BINARIES = [None, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
@@ -40,6 +42,8 @@ def test_a_person_signs_up_to_aal2_on_every_postgres(binaries):
         assert "kept behind two locks" in browser.get("/account")
         alice.expires_tokens()
         assert "kept behind two locks" in browser.get("/account")
+        assert saves(browser).location == "/settings/billing"
+        assert form(browser.get("/account/export"), "/account/export").submit().json["billing"]["city"] == "Oxford"
 
         stranger = Stranger(stack.url, stack.installation.keys.publishable_key).signs_in_as(alice)
         assert stranger.send("GET", "rest/v1/notes").json() == []
@@ -49,6 +53,8 @@ def test_a_person_signs_up_to_aal2_on_every_postgres(binaries):
         remove = f"/settings/security/totp/{factor['id']}/remove"
         assert form(browser.get(remove), remove).submit().location == "/settings/security"
         assert browser.get("/account").status_code == 200
+        assert deletes(browser, alice.email).location == "/"
+        assert left_of(alice) == []
 
 
 @pytest.mark.parametrize("binaries", BINARIES, ids=lambda folder: folder.parent.name if folder else "wheel")

@@ -18,7 +18,10 @@ MOST_TIMEOUTS = 4  # a lost answer to verify is followed by asking what became o
 PAGES = ["/", "/account", "/settings/security", "/settings/security/totp", "/settings/security/password"]
 PAGES += [
     "/settings/security/recovery-codes",
+    "/settings/billing",
     "/account/change-email",
+    "/account/export",
+    "/account/delete",
     "/mfa/challenge",
     "/login",
     "/logout",
@@ -45,6 +48,13 @@ DEEDS = {
     ),
     "change the address": ("/account/change-email", "/account/change-email", {"email": "other-{email}"}),
     "make recovery codes": ("/settings/security/recovery-codes", "/settings/security/recovery-codes", {}),
+    "save billing details": (
+        "/settings/billing",
+        "/settings/billing",
+        {"name": "Alice", "street": "Deanery 1", "postal_code": "OX1", "city": "Oxford", "country": "UK"},
+    ),
+    "download everything": ("/account/export", "/account/export", {}),
+    "delete the account": ("/account/delete", "/account/delete", {"email": "{email}"}),
     "sign out": ("/logout", "/logout", {}),
 }
 
@@ -131,8 +141,8 @@ def test_deeds(settled, proxy, fault, place, deed):
         assert browser.get("/account").status_code == 200, "signed out, or lowered"
 
 
-UNTOUCHED = ["address", "password", "notes", "sessions"]
-ENDS_SESSIONS = {"sign in", "sign out", "change the password"}
+UNTOUCHED = ["address", "password", "billing", "notes", "sessions"]
+ENDS_SESSIONS = {"sign in", "sign out", "change the password", "delete the account"}
 
 
 def test_a_calm_page_offers_to_try_again(settled, proxy):
