@@ -126,9 +126,7 @@ def test_a_recovery_code_opens_it(alice, alice_at_aal2):
     codes = alice.makes_codes(alice_at_aal2)
     browser = alice.browser()
     alice.submits_password(browser)
-    challenge = form(browser.get("/mfa/challenge"), "/mfa/challenge/recovery-code")
-    challenge["code"] = codes[0]
-    challenge.submit()
+    alice.submits_recovery_code(browser, codes[0])
     assert browser.get(PATH).status_code == 200
 
 

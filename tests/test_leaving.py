@@ -30,6 +30,7 @@ EXPORTED = {
     "public.mfa_endorsed_factors": "second_factors.counts_since",
     "public.mfa_passkey_sessions": "sessions.proven_with_passkey",
     "public.mfa_passkeys": "passkeys",
+    "public.mfa_prompts": "account.no_second_factor_for_now",
     "public.mfa_recovery_codes": "sheets_of_recovery_codes.used_at",
     "public.mfa_recovery_sets": "sheets_of_recovery_codes",
     "public.notes": "notes",
@@ -59,9 +60,8 @@ def lived_in(alice, alice_at_aal2, database) -> Person:
     saves(alice_at_aal2)
     other = alice.browser()
     alice.submits_password(other)
-    challenge = form(other.get("/mfa/challenge"), "/mfa/challenge/recovery-code")
-    challenge["code"] = alice.codes[0]
-    challenge.submit()
+    alice.submits_recovery_code(other, alice.codes[0])
+    database.execute("insert into public.mfa_prompts values (%s, now())", [alice.id])
     change = form(alice_at_aal2.get("/account/change-email"), "/account/change-email")
     change["email"] = f"new-{alice.email}"
     change.submit()
@@ -212,9 +212,7 @@ def test_a_recovery_code_is_not_enough(alice, alice_at_aal2, path):
     codes = alice.makes_codes(alice_at_aal2)
     browser = alice.browser()
     alice.submits_password(browser)
-    challenge = form(browser.get("/mfa/challenge"), "/mfa/challenge/recovery-code")
-    challenge["code"] = codes[0]
-    challenge.submit()
+    alice.submits_recovery_code(browser, codes[0])
     asked = browser.get(path)
     assert asked.location.startswith("/mfa/challenge")
     assert "with a recovery code, which is not enough for this" in asked.follow()

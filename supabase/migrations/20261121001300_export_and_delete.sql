@@ -14,7 +14,8 @@ language sql stable security definer set search_path = '' as $$
       'email_confirmed_at', u.email_confirmed_at, 'phone_confirmed_at', u.phone_confirmed_at,
       'last_sign_in_at', u.last_sign_in_at, 'banned_until', u.banned_until,
       'set_by_the_site', u.raw_app_meta_data, 'set_by_you', u.raw_user_meta_data,
-      'known_to_passkeys_as', (select handle from public.webauthn_handles where user_id = u.id)),
+      'known_to_passkeys_as', (select handle from public.webauthn_handles where user_id = u.id),
+      'no_second_factor_for_now', (select not_now_at from public.mfa_prompts where user_id = u.id)),
     'identities', (
       select coalesce(jsonb_agg(jsonb_build_object(
                'provider', provider, 'data', identity_data, 'created_at', created_at, 'updated_at', updated_at,
