@@ -52,6 +52,7 @@ from blueprints import (
     passkeys,
     password,
     recovery_codes,
+    security_log,
     session,
     signup,
     step_up,
@@ -171,6 +172,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
         elsewhere,
         billing,
         leaving,
+        security_log,
         machine,
     ):
         app.register_blueprint(module.bp)

@@ -68,6 +68,18 @@ def test_addresses_go_before_the_sessions_they_belong_to(alice, app, database):
     assert browser.get("/account").status_code == 200
 
 
+def test_the_log_goes_after_ninety_days(alice, app, database):
+    alice.signs_in()
+    alice.signs_in()
+    database.execute(
+        "update public.security_events set at = now() - interval '91 days' where id ="
+        " (select min(id) from public.security_events where user_id = %s)",
+        [alice.id],
+    )
+    assert cleanup(app)["security_events"] >= 1
+    assert rows(database, "public.security_events", "user_id = %s", alice.id) == 1
+
+
 def test_the_page_on_data_names_every_table(database):
     page = (PROJECT / "docs/data.md").read_text()
     tables = database.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()

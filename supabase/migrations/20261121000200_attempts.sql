@@ -43,6 +43,12 @@ begin
   on conflict do nothing;
   select * into attempt from public.mfa_attempts where user_id = p_user and kind = p_kind for update;
   if attempt.since_success >= p_cap then
+    -- Logged once: the window does not move any more, so that an entry of before it is of an earlier time.
+    if not exists (select from public.security_events
+                    where user_id = p_user and event = 'codes_off' and what ->> 'kind' = p_kind
+                      and at >= attempt.window_started) then
+      perform public.log_event(p_user, 'codes_off', jsonb_build_object('kind', p_kind));
+    end if;
     return jsonb_build_object('refused', 'disabled');
   end if;
   if attempt.locked_until > now() then
@@ -130,7 +136,8 @@ end $$;
 --                 the password raced the app for it and holds a challenge that takes guesses: all challenges of
 --                 the factor are deleted, and it counts as 20 failures
 --   unanswered    the answer to the challenge was lost: the count stays, nothing is known about the grant
--- Returns {"attempts_remaining": n, "retry_after": seconds or null, "stolen": boolean}.
+-- Returns {"attempts_remaining": n, "retry_after": seconds or null, "stolen": boolean, "tell": address of the owner,
+-- if they are to be told that it was stolen, which is once an hour, or null}.
 create function public.mfa_end_attempt(
   p_user uuid, p_factor uuid, p_code_hash text, p_grant bigint, p_outcome text,
   p_limit integer, p_window_seconds integer, p_cap integer
@@ -139,6 +146,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   grant_left boolean;
   stolen boolean;
+  tell text;
   counted integer;  -- how this outcome changes the failures that mfa_begin_attempt has counted
 begin
   -- After a challenge that was made, a grant that is left is another attempt's: it took ours, and we took its.
@@ -168,7 +176,15 @@ begin
      where user_id = p_user and kind = 'totp';
   end if;
 
-  return public.mfa_attempts_left(p_user, 'totp', p_limit) || jsonb_build_object('stolen', stolen);
+  -- After the update: of two at once, the second one waits there, and then sees that the first has told.
+  if stolen then
+    select email into tell from auth.users
+     where id = p_user and not exists (
+       select from public.security_events
+        where user_id = p_user and event = 'intercepted' and at > now() - interval '1 hour');
+    perform public.log_event(p_user, 'intercepted', jsonb_build_object('id', p_factor));
+  end if;
+  return public.mfa_attempts_left(p_user, 'totp', p_limit) || jsonb_build_object('stolen', stolen, 'tell', tell);
 end $$;
 
 

@@ -52,7 +52,7 @@ begin
   select a.* into before
     from public.web_account_sessions a join public.web_vaults v on v.current_account = a.id
    where v.key_hash = p_replaces and a.user_id = p_user;
-  perform public.vault_close(p_replaces);
+  perform public.vault_close(p_replaces, p_user);
   insert into public.web_vaults (key_hash) values (p_key_hash) returning id into vault;
   insert into public.web_account_sessions
     (vault_id, user_id, session_id, signed_in_with, access_token, refresh_token, expires_at,
@@ -68,13 +68,16 @@ end $$;
 -- Ends a vault and the Supabase sessions in it. The session row is Supabase's unit of revocation, so this is its
 -- logout with scope=local, in one transaction and also when the access token has expired.
 -- A key that was replaced a moment ago, by a step-up in another tab, signs out too.
-create function public.vault_close(p_key_hash text) returns void
+-- p_stays: whoever has just signed in anew in this browser, and so is not logged as gone.
+create function public.vault_close(p_key_hash text, p_stays uuid default null) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
   vault uuid := (
     select id from public.web_vaults
      where key_hash = p_key_hash or (previous_key_hash = p_key_hash and previous_until > now()));
 begin
+  perform public.log_event(user_id, 'signed_out', '{}', session_id)
+     from public.web_account_sessions where vault_id = vault and user_id is distinct from p_stays;
   delete from auth.sessions s
    using public.web_account_sessions a
    where s.id = a.session_id and a.vault_id = vault;
@@ -208,7 +211,7 @@ revoke all on public.web_vaults from public, anon, authenticated, service_role;
 revoke all on public.web_account_sessions from public, anon, authenticated, service_role;
 revoke all on function public.vault_open(text, text, uuid, uuid, text, text, text, timestamptz)
   from public, anon, authenticated, service_role;
-revoke all on function public.vault_close(text) from public, anon, authenticated, service_role;
+revoke all on function public.vault_close(text, uuid) from public, anon, authenticated, service_role;
 revoke all on function public.vault_read(text, uuid, integer) from public, anon, authenticated, service_role;
 revoke all on function public.vault_store(uuid, uuid, text, text, timestamptz, text)
   from public, anon, authenticated, service_role;
@@ -219,7 +222,7 @@ revoke all on function public.mfa_endorse_enrolment(uuid, uuid, text)
   from public, anon, authenticated, service_role;
 
 grant execute on function public.vault_open(text, text, uuid, uuid, text, text, text, timestamptz) to service_role;
-grant execute on function public.vault_close(text) to service_role;
+grant execute on function public.vault_close(text, uuid) to service_role;
 grant execute on function public.vault_read(text, uuid, integer) to service_role;
 grant execute on function public.vault_store(uuid, uuid, text, text, timestamptz, text) to service_role;
 grant execute on function public.vault_expire(uuid) to service_role;

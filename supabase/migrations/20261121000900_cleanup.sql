@@ -46,6 +46,10 @@ begin
   get diagnostics n = row_count;
   counts := counts || jsonb_build_object('mfa_recovery_sets', n);
 
+  delete from public.security_events where at < now() - make_interval(days => p_log_days);
+  get diagnostics n = row_count;
+  counts := counts || jsonb_build_object('security_events', n);
+
   -- A count that is not zero stays: it is what ends guessing for good.
   delete from public.mfa_attempts
    where failures = 0 and since_success = 0 and window_started < now() - interval '1 day';
