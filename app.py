@@ -22,6 +22,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from auth.assurance import Policy
 from auth.attempts import Rules
 from auth.gateway import Gateway, connection_pool, visitor_address
+from auth.notices import Notices
 from auth.passkey_flows import PasskeyFlows
 from auth.passkeys import RelyingParty
 from auth.recovery_codes import LENGTHS
@@ -89,6 +90,9 @@ class Settings(BaseSettings):
     passkey_timeout_ms: int = Field(default=300_000, ge=1000, le=600_000)
     security_key_roles: Annotated[tuple[str, ...], NoDecode] = ("admin",)
     mailbox_url: str | None = None
+    mail_url: SecretStr = SecretStr("")
+    # One address, with a name before it or not.
+    mail_from: str = Field(default="", pattern=r"^([^<>@,;:\"\r\n]+ <[^\s<>@,]+@[^\s<>@,]+>|[^\s<>@,]+@[^\s<>@,]+)?$")
     mfa_policy: Literal["optional", "encouraged", "required"] = "optional"
     mfa_required_roles: Annotated[tuple[str, ...], NoDecode] = ("admin",)
     mfa_enabled: bool = True
@@ -133,6 +137,14 @@ class Settings(BaseSettings):
         if len({name for name, _, _ in parts}) < len(parts):
             raise ValueError("each needs a name of its own")
         return peppers
+
+    @field_validator("mail_url")
+    @classmethod
+    def _smtp_address(cls, url: SecretStr) -> SecretStr:
+        parts = urlsplit(url.get_secret_value())
+        if url.get_secret_value() and (parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.port == 0):
+            raise ValueError("smtp:// or smtps://, and the name of a mail server")
+        return url
 
     @field_validator("recovery_code_length")
     @classmethod
@@ -241,12 +253,21 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
     keys = KeySet(gateway.public_keys, clock)
     token_issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1"
     rules = Rules(settings.mfa_attempts_limit, settings.mfa_attempts_window_seconds, settings.mfa_attempts_cap)
+    notices = Notices(
+        mail_url=settings.mail_url.get_secret_value() or None,
+        sender=settings.mail_from or f"no-reply@{urlsplit(settings.public_url).hostname}",
+        app_name=settings.app_name,
+        public_url=settings.public_url,
+    )
+    if not notices.mail_url:
+        log.warning("MAIL_URL is empty: nobody is told by mail what happens to their account.")
     apps = AuthenticatorApps(
         gateway=gateway,
         vault=vault,
         keys=keys,
         token_issuer=token_issuer,
         rules=rules,
+        notices=notices,
         code_key=hmac.digest(settings.secret_key.get_secret_value().encode(), b"spent codes", hashlib.sha256),
     )
     passkey_flows = PasskeyFlows(
@@ -280,6 +301,7 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
         apps=apps,
         passkeys=passkey_flows,
         codes=codes,
+        notices=notices,
         policy=Policy(settings.mfa_policy, frozenset(settings.mfa_required_roles), settings.mfa_enabled),
         clock=clock,
         mailbox_url=settings.mailbox_url,

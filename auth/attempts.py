@@ -77,7 +77,7 @@ def end(gateway: Gateway, rules: Rules, attempt: Attempt, outcome: str) -> Refus
 
     def told(answer: Any) -> Refused:
         if answer["stolen"]:
-            return Intercepted()
+            return Intercepted(tell=answer["tell"])
         if answer["retry_after"]:
             return Locked(retry_after=answer["retry_after"])
         if outcome == "wrong":

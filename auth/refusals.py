@@ -148,13 +148,20 @@ class Busy(Refused):
 
 
 class Intercepted(Refused):
-    """A stranger with the password took the challenge grant that was made for this attempt."""
+    """A stranger with the password took the challenge grant that was made for this attempt.
+
+    `tell` is the address of the owner, if they are to be told by mail as well.
+    """
 
     sentence = (
         "Somebody else who knows your password tried to sign in at this very moment, and we stopped it. "
         "Your code was not used. Change your password as soon as you are signed in."
     )
     status = 429
+
+    def __init__(self, *, tell: str | None) -> None:
+        super().__init__()
+        self.tell = tell
 
 
 class TryAgain(Refused):

@@ -50,7 +50,14 @@ def page_of(gateway: Gateway, user_id: str, *, before: int | None = None) -> lis
 def entries(answer: Any) -> list[Entry]:
     """Read what public.log_of returns."""
     return [
-        Entry(row["id"], row["at"], _said(row["event"], row["what"]), row["by_support"], row["actor"], _reason(row))
+        Entry(
+            row["id"],
+            row["at"],
+            _said(row["event"], row["what"]),
+            row["by_support"],
+            row["actor"],
+            row["what"].get("reason"),
+        )
         for row in answer
     ]
 
@@ -60,7 +67,3 @@ def _said(event: str, what: dict[str, Any]) -> str:
     # An entry of a newer version of this app is still an entry.
     words = {"name": "", "before": "", "label": "", "left": ""} | what | {"way": way, "Kind": kind}
     return SENTENCES.get(event, "Something else happened: {event}.").format(**words | {"event": event})
-
-
-def _reason(row: dict[str, Any]) -> str | None:
-    return row["what"].get("reason")

@@ -3,7 +3,8 @@
 import hashlib
 import hmac
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pyotp
@@ -13,7 +14,18 @@ from qrcode.image.svg import SvgPathImage
 from auth import attempts
 from auth.attempts import Attempt, Rules
 from auth.gateway import Gateway, nothing
-from auth.refusals import Denied, EnrolmentGone, Failed, Refused, TryAgain, Unavailable, UnknownFactor, WrongCode
+from auth.notices import Notices
+from auth.refusals import (
+    Denied,
+    EnrolmentGone,
+    Failed,
+    Intercepted,
+    Refused,
+    TryAgain,
+    Unavailable,
+    UnknownFactor,
+    WrongCode,
+)
 from auth.removal import was_last
 from auth.tokens import Claims, KeySet, Tokens, verified
 from auth.vault import Account, Vault
@@ -30,6 +42,7 @@ class AuthenticatorApps:
     keys: KeySet
     token_issuer: str
     rules: Rules
+    notices: Notices
     code_key: bytes  # for the HMAC under which tried codes are remembered
 
     def begin_enrolment(self, account: Account, name: str) -> None:
@@ -50,7 +63,7 @@ class AuthenticatorApps:
 
         `account` must have the lease. Raises EnrolmentGone if another tab has begun anew, else as answer().
         """
-        with self.vault.lease_of(account):
+        with self._owner_told(now), self.vault.lease_of(account):
             if account.enrolment is None or account.enrolment.factor_id != factor_id:
                 raise EnrolmentGone
             return self._answer(account, factor_id, code, now)
@@ -64,7 +77,7 @@ class AuthenticatorApps:
             WrongCode, CodeSpent, Locked, Disabled, UnknownFactor, Intercepted, TryAgain
             Unavailable: an answer was lost and the truth could not be learned either.
         """
-        with self.vault.lease_of(account):
+        with self._owner_told(now), self.vault.lease_of(account):
             return self._answer(account, factor_id, code, now)
 
     def remove(self, user_id: str, factor_id: str, *, even_last: bool) -> bool:
@@ -78,6 +91,16 @@ class AuthenticatorApps:
         if last is None:
             raise UnknownFactor
         return last
+
+    @contextmanager
+    def _owner_told(self, now: float) -> Iterator[None]:
+        """Mail what only an attack explains. Around the lease: nobody else has to wait for a mail server."""
+        try:
+            yield
+        except Intercepted as refusal:
+            if refusal.tell:
+                self.notices.intercepted(refusal.tell, now)
+            raise
 
     def _answer(self, account: Account, factor_id: str, code: str, now: float) -> str:
         digest = hmac.digest(self.code_key, f"{factor_id}:{code}".encode(), hashlib.sha256).hex()

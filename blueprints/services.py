@@ -7,6 +7,7 @@ from flask import current_app
 
 from auth.assurance import Policy
 from auth.gateway import Gateway
+from auth.notices import Notices
 from auth.passkey_flows import PasskeyFlows
 from auth.recovery_flows import RecoveryCodes
 from auth.tokens import KeySet
@@ -23,6 +24,7 @@ class Services:
     apps: AuthenticatorApps
     passkeys: PasskeyFlows
     codes: RecoveryCodes
+    notices: Notices
     policy: Policy
     clock: Callable[[], float]  # Unix time
     mailbox_url: str | None

@@ -20,7 +20,7 @@ from flask.typing import ResponseReturnValue
 from waitress import wasyncore
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from local_supabase import auth_api, config, database, installation, mailbox, postgres, rest_api
+from local_supabase import auth_api, config, database, installation, mail_server, mailbox, postgres, rest_api
 from local_supabase.api_keys import KeyRole, legacy_key
 from local_supabase.auth_api.users import create_user
 from local_supabase.installation import DEMO_EMAIL, Installation
@@ -29,6 +29,7 @@ from local_supabase.postgres import CannotStart
 
 HOST = "127.0.0.1"  # never anything wider: whoever reaches the mailbox can take over any account
 PORT = 54321  # the Supabase CLI's own
+MAIL_PORT_OFFSET = 4  # and where the CLI takes mails, seen from there
 STATE = config.PROJECT / ".local"
 MAX_BODY_BYTES = 1024 * 1024  # as Supabase Auth
 THREADS = 40
@@ -43,6 +44,7 @@ class Stack:
     """A running stack: where it listens and what opens it."""
 
     url: str
+    mail_url: str  # takes mails by SMTP
     database_url: str  # logs in as supabase_admin, the superuser
     installation: Installation
     has_demo_account: bool
@@ -63,6 +65,7 @@ class Stack:
             **{name: legacy_key(keys.legacy_secret, role) for name, role in LEGACY_NAMES.items() if keys.legacy_secret},
             "DATABASE_URL": self.database_url,
             "MAILBOX_URL": self.mailbox_url,
+            "MAIL_URL": self.mail_url,
             **(demo if self.has_demo_account else {}),
             "SECRET_KEY": self.installation.app_secret_key,
             "VAULT_KEYS": self.installation.vault_keys,
@@ -96,6 +99,7 @@ def start(
     """
     with contextlib.ExitStack() as undo:
         listener = undo.enter_context(_listen(port))
+        mail_listener = undo.enter_context(_listen_for_mail(port))
         folder = undo.enter_context(_kept(state) if state else _thrown_away())
         undo.enter_context(_logging_to(folder / "server.log"))
         lock = undo.enter_context(_locked(folder))
@@ -124,7 +128,9 @@ def start(
         if demo:
             _add_demo_account(platform, secrets.demo_password)
         undo.enter_context(_serving(create_app(platform), listener))
-        yield Stack(platform.url, database_url, secrets, has_demo_account=demo, state=folder)
+        undo.enter_context(mail_server.serving(platform, mail_listener))
+        mail_url = f"smtp://{HOST}:{mail_listener.getsockname()[1]}"
+        yield Stack(platform.url, mail_url, database_url, secrets, has_demo_account=demo, state=folder)
 
 
 def reset(state: Path) -> None:
@@ -186,6 +192,14 @@ def _listen(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def _listen_for_mail(port: int) -> socket.socket:
+    """Take the usual port beside `port`, or any: whoever sends is told the real one."""
+    try:
+        return socket.create_server((HOST, port and port + MAIL_PORT_OFFSET))
+    except (OSError, OverflowError):
+        return socket.create_server((HOST, 0))
+
+
 @contextlib.contextmanager
 def _kept(state: Path) -> Iterator[Path]:
     # Others may pass through but not look around: started by root, Postgres runs as another account.
@@ -236,7 +250,7 @@ def _logging_to(file: Path) -> Iterator[None]:
     """Send our own log and those of the server and the pools to `file`, instead of to the terminal."""
     handler = logging.StreamHandler(open(file, "a", opener=_private))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    sources = [logging.getLogger(name) for name in ("local_supabase", "waitress", "psycopg.pool")]
+    sources = [logging.getLogger(name) for name in ("local_supabase", "waitress", "psycopg.pool", "mail.log")]
     for source in sources:
         source.addHandler(handler)
         source.propagate = False

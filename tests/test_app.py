@@ -69,7 +69,11 @@ GOOD = {
 
 
 def test_with_all_settings_the_app_starts_and_says_nothing():
-    assert start(GOOD) == (0, "")
+    assert start(GOOD | {"MAIL_URL": "smtps://mail.example.com"}) == (0, "")
+
+
+def test_without_a_mail_server_the_app_starts_and_says_so():
+    assert start(GOOD) == (0, "MAIL_URL is empty: nobody is told by mail what happens to their account.\n")
 
 
 def test_settings_that_cannot_be_stop_the_start_each_with_a_sentence_and_without_their_values():

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import smtplib
 import socket
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import sysconfig
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -20,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 
 from local_supabase import config, postgres, start
 from local_supabase.postgres import CannotStart
-from local_supabase.stack import reset
+from local_supabase.stack import MAIL_PORT_OFFSET, reset
 
 CHECKOUT = Path(__file__).parent.parent
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another account")
@@ -75,6 +77,43 @@ def test_a_taken_port_is_refused_with_a_sentence(state):
         with pytest.raises(CannotStart, match=f"Port {port} is taken"):
             with start(state, port=port):
                 pass
+
+
+def test_mails_are_taken_by_smtp_on_this_machine_as_long_as_the_stack_runs(state):
+    with start(state) as stack:
+        address = urlsplit(stack.environment()["MAIL_URL"])
+        assert (address.scheme, address.hostname) == ("smtp", "127.0.0.1")
+        with smtplib.SMTP(address.hostname, address.port) as connection:
+            mail = "Subject: Gr\u00fc\u00dfe\r\n\r\nhttp://localhost:5000/?a&b".encode()
+            connection.sendmail("app@example.com", ["Alice@example.com", "bob@example.com"], mail, ["SMTPUTF8"])
+            for reader in ("alice@example.com", "bob@example.com"):
+                (taken,) = http("GET", f"{stack.mailbox_url}/messages.json?to={reader}").json()
+                assert taken["links"] == ["http://localhost:5000/?a&b"]
+                assert taken["kind"] == "notice"
+        half_open = socket.create_connection((address.hostname, address.port))
+    half_open.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address.hostname, address.port))
+
+
+def test_a_page_in_a_browser_cannot_plant_a_mail(state):
+    """It may post to any port of this machine: the lines of its request are too many wrong commands."""
+    mail = "MAIL FROM:<a@b.test>\r\nRCPT TO:<victim@b.test>\r\nDATA\r\nSubject: planted\r\n\r\nx\r\n.\r\n"
+    headers = [f"X-{n}: a browser sends more of them" for n in range(8)]
+    with start(state) as stack:
+        address = urlsplit(stack.environment()["MAIL_URL"])
+        with socket.create_connection((address.hostname, address.port)) as browser:
+            browser.sendall("\r\n".join(["POST / HTTP/1.1", *headers, "", mail]).encode())
+            while browser.recv(1000):
+                pass
+        assert http("GET", f"{stack.mailbox_url}/messages.json?to=victim@b.test").json() == []
+
+
+def test_a_taken_port_for_mails_is_none_of_the_starts_business(state):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with start(state, port=port - MAIL_PORT_OFFSET) as stack:
+            assert urlsplit(stack.environment()["MAIL_URL"]).port != port
 
 
 def test_a_taken_port_of_the_app_is_one_sentence_on_the_terminal(state):
