@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from auth.administration import Administration
 from auth.assurance import Policy
 from auth.attempts import Rules
 from auth.gateway import Gateway, connection_pool, visitor_address
@@ -42,6 +43,7 @@ from auth.vault import Vault
 from blueprints import (
     account,
     billing,
+    admin,
     change_email,
     commands,
     confirm,
@@ -185,6 +187,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
         billing,
         leaving,
         security_log,
+        admin,
         machine,
     ):
         app.register_blueprint(module.bp)
@@ -302,6 +305,7 @@ def _services(settings: Settings, clock: Callable[[], float]) -> Services:
         passkeys=passkey_flows,
         codes=codes,
         notices=notices,
+        administration=Administration(gateway, notices, rules),
         policy=Policy(settings.mfa_policy, frozenset(settings.mfa_required_roles), settings.mfa_enabled),
         clock=clock,
         mailbox_url=settings.mailbox_url,

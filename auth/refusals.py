@@ -277,6 +277,25 @@ class NotYours(Refused):
     status = 403
 
 
+class OwnAccount(Refused):
+    """Four eyes: whoever takes over an administrator's session must not loosen that account with it."""
+
+    sentence = "This is your own account. Please ask a colleague to do that."
+    status = 403
+
+
+class UnknownPerson(Refused):
+    sentence = "There is no such account. It may have been deleted."
+    status = 404
+
+
+class AlreadyDone(Refused):
+    sentence = (
+        "There is nothing left to do: it was done a moment ago, by a colleague perhaps. This is how things are now."
+    )
+    status = 409
+
+
 class EnrolmentClosed(Refused):
     sentence = "Setting up second factors is switched off at the moment. Please ask the operator of this site."
     status = 403

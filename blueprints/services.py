@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from auth.administration import Administration
 from auth.assurance import Policy
 from auth.gateway import Gateway
 from auth.notices import Notices
@@ -25,6 +26,7 @@ class Services:
     passkeys: PasskeyFlows
     codes: RecoveryCodes
     notices: Notices
+    administration: Administration
     policy: Policy
     clock: Callable[[], float]  # Unix time
     mailbox_url: str | None

@@ -40,6 +40,8 @@ GRANTS = {
     "function guard_factors()": {},
     "function guard_metadata()": {},
     "function has_factors(uuid,uuid)": {},
+    "function admin_begin(uuid,uuid,text)": {},
+    "function is_admin(uuid)": {},
     "function log_apps()": {},
     "function log_codes()": {},
     "function log_event(uuid,text,jsonb,uuid)": {},
@@ -56,6 +58,11 @@ GRANTS = {
     **{
         f"function {function}": {"service_role": ["execute"]}
         for function in (
+            "admin_end_sessions(uuid,uuid,text)",
+            "admin_find(uuid,text,integer)",
+            "admin_lift(uuid,uuid,text)",
+            "admin_person(uuid,uuid,integer,integer)",
+            "admin_withdraw(uuid,uuid,uuid,text)",
             "cancel_email_change(uuid)",
             "cleanup(integer,integer,integer)",
             "doctor_facts(text[],uuid)",
