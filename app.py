@@ -42,8 +42,8 @@ from auth.totp import AuthenticatorApps
 from auth.vault import Vault
 from blueprints import (
     account,
-    billing,
     admin,
+    billing,
     change_email,
     commands,
     confirm,

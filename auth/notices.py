@@ -79,15 +79,17 @@ def _connection(mail_url: str) -> smtplib.SMTP:
     """Connect to smtps://, or to smtp:// with STARTTLS. Without TLS only to this machine, and with no exception: who
     sits in between could take the offer of STARTTLS out of the answer, and read the password."""
     url = urlsplit(mail_url)
-    host, tls = url.hostname or "", ssl.create_default_context()
+    host = url.hostname or ""
     connection: smtplib.SMTP
     if url.scheme == "smtps":
-        connection = smtplib.SMTP_SSL(host, url.port or 465, timeout=TIMEOUT_SECONDS, context=tls)
+        connection = smtplib.SMTP_SSL(
+            host, url.port or 465, timeout=TIMEOUT_SECONDS, context=ssl.create_default_context()
+        )
     else:
         connection = smtplib.SMTP(host, url.port or 587, timeout=TIMEOUT_SECONDS)
     try:
         if url.scheme == "smtp" and host not in THIS_MACHINE:
-            connection.starttls(context=tls)
+            connection.starttls(context=ssl.create_default_context())
         if url.username:
             connection.login(unquote(url.username), unquote(url.password or ""))
     except BaseException:

@@ -115,8 +115,8 @@ def remove(passkey_id):
     kept = _kept(owned, passkey_id)
     if last := is_last(who, owned):
         permit_last(who)
-    services().passkeys.remove(who.account.user_id, kept.id, even_last=last)
-    return removed(who, kept.name, RemoveForm(), "passkeys.show")
+    last = services().passkeys.remove(who.account.user_id, kept.id, even_last=last)
+    return removed(who, kept.name, RemoveForm(), "passkeys.show", last=last)
 
 
 @bp.get("/icons/<uuid:aaguid>/<any(light, dark):theme>")

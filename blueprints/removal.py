@@ -42,7 +42,9 @@ def permit_last(who):
     session.permit(who, REMOVE_LAST_FACTOR)
 
 
-def removed(who, name, form, page):
+def removed(who, name, form, page, *, last):
+    if last:
+        services().notices.removed_last_factor(who.email, name, who.now)
     flash(f"“{name}” was removed.")
     sign_out_if(form.elsewhere.data, who)
     return leave_for(url_for(page))

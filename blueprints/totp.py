@@ -110,8 +110,8 @@ def remove(factor_id):
     app = _app(who, factor_id)
     if last := len(who.factors) == 1:
         permit_last(who)
-    services().apps.remove(who.account.user_id, app.id, even_last=last)
-    return removed(who, app.name, RemoveForm(), "account.security")
+    last = services().apps.remove(who.account.user_id, app.id, even_last=last)
+    return removed(who, app.name, RemoveForm(), "account.security", last=last)
 
 
 def _name(form, refusal=None):

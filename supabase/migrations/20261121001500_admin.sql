@@ -125,7 +125,8 @@ begin
   if not found then
     select friendly_name into removed from auth.mfa_factors where id = p_factor and user_id = p_user;
   end if;
-  if not (public.mfa_remove_factor(p_user, p_factor) or public.passkey_remove(p_user, p_factor)) then
+  if coalesce(
+    public.mfa_remove_factor(p_user, p_factor, true), public.passkey_remove(p_user, p_factor, true)) is null then
     return '{"refused": "gone"}';
   end if;
   return jsonb_build_object(
