@@ -20,7 +20,7 @@ from postgrest.exceptions import APIError
 from supabase import Client, ClientOptions, create_client
 from webtest import TestResponse
 
-from tests.people import Browser, Person, Phone, form
+from tests.people import Browser, Person, Phone, asks_first, form
 from tests.stranger import Stranger, grant_challenge
 
 # Pages for everybody. All others want a second factor of whoever has one.
@@ -318,13 +318,6 @@ def test_a_visitor_opens_no_page_and_changes_nothing(app, alice_with_totp):
             page = browser.get(path) if "GET" in rule.methods else browser.post(path, form_fields)
             assert asks_first(page, "/login"), rule.rule
     assert everything_of(alice_with_totp) == before
-
-
-def asks_first(page, path):
-    """Whether this leads to the page that asks for a proof, or is that page, with what was typed carried along."""
-    if page.location:
-        return page.location.startswith(path)
-    return page.status_code == 403 and any(form.action == path for form in page.forms.values())
 
 
 @pytest.mark.parametrize("token", ["missing", "empty", "foreign", "stale", "changed"])

@@ -77,6 +77,8 @@ def test_bad_bodies(settled, path, body):
 
 BUTTONS = {
     "/logout",
+    "/settings/security/not-now",
+    "/settings/security/sign-out-elsewhere",
     "/settings/security/totp/discard",
     "/account/change-email/cancel",
     "/account/change-email/resend",

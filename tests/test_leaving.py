@@ -17,6 +17,7 @@ GONE = "Your account is deleted, with everything in it."
 
 # Where in the file the rows of a table are. A new table must be here or in the next one.
 EXPORTED = {
+    "public.security_events": "security_log",
     "auth.users": "account",
     "auth.identities": "identities",
     "auth.sessions": "sessions",

@@ -20,7 +20,7 @@ from tests.ceremonies import (
     step_up,
     submitted,
 )
-from tests.people import Browser, Person, alerts, form
+from tests.people import Browser, Person, alerts, asks_first, form
 from tests.stranger import Stranger, grant_challenge
 
 NOT_CHECKED = "That passkey could not be checked. Please try again."
@@ -174,7 +174,7 @@ def test_a_challenge_to_register_does_not_sign_in_or_step_up(alice, here, thief,
 @pytest.mark.parametrize("path", ["/login", "/mfa/challenge"])
 def test_a_challenge_to_sign_in_or_step_up_does_not_register(alice, here, device, path):
     alice.ages_proofs(100)
-    asked = options_on(here, here.get(path, {"next": "/account"})).json
+    asked = options_on(here, here.get(path, {"next": "/account", "action": "delete"})).json
     page = here.get(PASSKEYS)
     making = options_on(here, page, "device-form").json | {"challenge": asked["challenge"], "excludeCredentials": []}
     assert refused(submitted(page, Authenticator().create(making), "device-form"))
@@ -223,7 +223,7 @@ def test_without_a_challenge_of_its_own_a_browser_signs_in_nobody(alice, here, d
 
 def test_a_challenge_of_another_session_does_not_step_up_nor_register(alice, here, thief, device):
     alice.ages_proofs(100)
-    answer = device.get(options_on(here, here.get("/mfa/challenge", {"next": "/account"})).json)
+    answer = device.get(options_on(here, here.get("/mfa/challenge", {"next": "/account", "action": "delete"})).json)
     assert refused(submitted(thief.get("/mfa/challenge", {"next": "/account"}), answer))
     assert is_outside(thief)
 
@@ -584,9 +584,9 @@ def test_a_stolen_cookie_without_fresh_proof_changes_no_passkey(alice, here, dev
     alice.ages_proofs(301)
     before = everything_of(alice)
     for path in (PASSKEYS, address):
-        assert here.get(path).location == f"/mfa/challenge?next={path}"
+        assert here.get(path).location == f"/mfa/challenge?next={path}&action=security"
     for attempt in (submitted(page, answer, "device-form"), renaming.submit(), removal.submit()):
-        assert attempt.location.startswith("/mfa/challenge?next=")
+        assert asks_first(attempt, "/mfa/challenge")
     assert options_on(here, page, "device-form").status_code == 401
     assert everything_of(alice) == before
     assert here.get("/account").status_code == 200
@@ -607,7 +607,7 @@ def test_the_password_alone_adds_renames_and_removes_no_passkey(alice, thief, de
     token = form(thief.get("/logout"), "/logout")["csrf_token"].value
     for path in (PASSKEYS, f"{PASSKEYS}/options", f"{PASSKEYS}/{kept['id']}", f"{PASSKEYS}/{kept['id']}/remove"):
         page = thief.post(path, {"csrf_token": token, "name": "mine", "credential": "{}"})
-        assert page.location.startswith("/mfa/challenge?next="), path
+        assert asks_first(page, "/mfa/challenge"), path
     assert everything_of(alice) == before
 
 
@@ -668,7 +668,7 @@ def test_hostile_answers_are_refused_with_a_sentence(alice, here, path, form_id)
     before = everything_of(alice)
     for what, credential in HOSTILE.items():
         (browser,) = copies_of(alice, here, 1)
-        page = submitted(browser.get(path, {"next": "/account"}), credential, form_id)
+        page = submitted(browser.get(path, {"next": "/account", "action": "delete"}), credential, form_id)
         assert 400 <= page.status_code < 500, what
         assert alerts(page), what
         assert everything_of(alice) == before, what

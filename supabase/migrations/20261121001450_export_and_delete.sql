@@ -68,6 +68,10 @@ language sql stable security definer set search_path = '' as $$
       select coalesce(jsonb_agg(to_jsonb(n) - array['id', 'user_id'] order by n.created_at), '[]')
         from public.notes n where n.user_id = u.id),
     'billing', (select to_jsonb(b) - 'user_id' from public.billing b where b.user_id = u.id),
+    'security_log', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'what', event, 'about', what - 'id', 'at', at, 'by_support', actor is not null) order by id), '[]')
+        from public.security_events where user_id = u.id),
     'log', (
       select coalesce(jsonb_agg(jsonb_build_object(
                'what', payload ->> 'action', 'at', created_at, 'ip_address', nullif(ip_address, ''))
