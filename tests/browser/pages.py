@@ -1,6 +1,7 @@
 """The pages as a person sees them: what can be read, what can be done, and which page comes next."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
@@ -182,6 +183,13 @@ class Security(Screen):
         self._link(f"Remove {name}").click()
         self._button("Remove").click()
         return Security(self.page)
+    def to_export(self) -> "ExportData":
+        self._link("Download your data").click()
+        return ExportData(self.page)
+
+    def to_delete(self) -> "DeleteAccount":
+        self._link("Delete your account").click()
+        return DeleteAccount(self.page)
 
     def set_up_app(self) -> "NameApp":
         self._link("Set up an authenticator app").click()
@@ -190,6 +198,67 @@ class Security(Screen):
     def to_notes(self) -> Account:
         self._menu("Notes").click()
         return Account(self.page)
+
+
+class Billing(Screen):
+    HEADING = "Billing"
+
+    @staticmethod
+    def open(page: Page) -> "Billing":
+        page.goto("/settings/billing")
+        return Billing(page)
+
+    @property
+    def saved(self) -> Locator:
+        return self.page.get_by_text("Your billing details are saved.")
+
+    @property
+    def save_button(self) -> Locator:
+        return self._button("Save")
+
+    def field(self, label: str) -> Locator:
+        return self.page.get_by_label(label, exact=True)
+
+    def plan(self, name: str) -> Locator:
+        return self.page.get_by_role("radio", name=name)
+
+    def fill(self, address: dict[str, str], plan: str = "Personal") -> None:
+        self.plan(plan).check()
+        for label, text in address.items():
+            self.field(label).fill(text)
+
+    def save(self) -> None:
+        self.save_button.click()
+
+
+class ExportData(Screen):
+    HEADING = "Download your data"
+
+    @property
+    def button(self) -> Locator:
+        return self._button("Download")
+
+    def downloaded(self) -> Path:
+        with self.page.expect_download() as download:
+            self.button.click()
+        return download.value.path()
+
+
+class DeleteAccount(Screen):
+    HEADING = "Delete your account"
+
+    @staticmethod
+    def open(page: Page) -> "DeleteAccount":
+        page.goto("/account/delete")
+        return DeleteAccount(page)
+
+    @property
+    def address_field(self) -> Locator:
+        return self.page.get_by_label("Type your address to confirm")
+
+    def confirm(self, address: str) -> None:
+        self.address_field.fill(address)
+        self._button("Delete my account").click()
 
 
 class Passkeys(Screen):
