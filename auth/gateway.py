@@ -354,12 +354,12 @@ class Gateway:
 
     def billing(self, tokens: Tokens) -> Billing | None:
         """Return what the person has saved, if anything. Raises ProofTooOld where a table would just show no row."""
-        with _refusing():
+        with _refusing(denied=ProofTooOld):
             row: Any = self._database_for(tokens).rpc("billing_mine").execute().data
             return Billing(**row) if row else None
 
     def save_billing(self, tokens: Tokens, billing: Billing) -> None:
-        with _refusing():
+        with _refusing(denied=ProofTooOld):
             table = self._database_for(tokens).table("billing")
             table.upsert(asdict(billing), on_conflict="user_id", returning=ReturnMethod.minimal).execute()
 
@@ -470,8 +470,11 @@ def _without_key_as_bearer(request: httpx.Request) -> None:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn what supabase-py raises into a Refused. Whatever is not a clear answer is Unavailable, never a yes."""
+def _refusing(*, denied: type[Refused] = Unavailable) -> Iterator[None]:
+    """Turn what supabase-py raises into a Refused. Whatever is not a clear answer is Unavailable, never a yes.
+
+    `denied`: what it means that the database does not permit this. Of the secret key it is a mistake in the set-up.
+    """
     try:
         yield
     except AuthWeakPasswordError as error:
@@ -485,8 +488,8 @@ def _refusing() -> Iterator[None]:
     except APIError as error:
         if error.code == "PT409":  # raised on purpose, by passkey_used
             raise CeremonyFailed from error
-        if error.code == "42501":  # row-level security
-            raise ProofTooOld from error
+        if error.code == "42501":
+            raise denied from error
         # PostgREST's 401s: the token has expired or is not one. Everything else is our mistake or an outage.
         raise SignInRequired if error.code in ("PGRST301", "PGRST303") else Unavailable from error
     except (AuthError, httpx.HTTPError, httpx.InvalidURL, pydantic.ValidationError) as error:

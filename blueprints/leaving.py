@@ -20,7 +20,7 @@ bp = Blueprint("leaving", __name__, url_prefix="/account")
 
 
 class DeleteForm(FlaskForm):
-    email = email_field(label="Type your address to confirm", autocomplete="off")
+    email = email_field(label="Type your email address to confirm", autocomplete="off")
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -28,7 +28,7 @@ class DeleteForm(FlaskForm):
 
     def validate_email(self, field):
         if field.data.casefold() != self._address.casefold():
-            raise ValidationError(f"That is not the address of your account, {self._address}.")
+            raise ValidationError(f"That is not the email address of your account, {self._address}.")
 
 
 @bp.get("/export")

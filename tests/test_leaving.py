@@ -130,6 +130,7 @@ def test_the_file_says_what_was_written_used_and_done(lived_in, alice_at_aal2):
         "totp",
         "recovery_code",
     }
+    assert {"signed_in", "app_added", "code_used"} <= {entry["what"] for entry in file["security_log"]}
     assert "login" in {entry["what"] for entry in file["log"]}
 
 
@@ -294,7 +295,9 @@ def test_another_address_deletes_nothing(alice, alice_at_aal2, typed):
     page = deletes(alice_at_aal2, typed)
     assert page.status_code == 422
     assert alerts(page) == [
-        f"That is not the address of your account, {alice.email}." if typed.strip() else "Enter your email address."
+        f"That is not the email address of your account, {alice.email}."
+        if typed.strip()
+        else "Enter your email address."
     ]
     assert form(page, DELETE)["email"].value == typed.strip()
     assert alice_at_aal2.get("/account").status_code == 200

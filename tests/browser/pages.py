@@ -254,7 +254,7 @@ class DeleteAccount(Screen):
 
     @property
     def address_field(self) -> Locator:
-        return self.page.get_by_label("Type your address to confirm")
+        return self.page.get_by_label("Type your email address to confirm")
 
     def confirm(self, address: str) -> None:
         self.address_field.fill(address)

@@ -37,7 +37,7 @@ def test_an_account_is_deleted_after_a_proof_in_the_dialog(alices_page, alice_wi
     delete = Security(alices_page).to_delete()
     assert delete.barriers() == []
     delete.confirm("bob@example.com")
-    expect(delete.alert).to_have_text(f"That is not the address of your account, {alice_with_totp.email}.")
+    expect(delete.alert).to_have_text(f"That is not the email address of your account, {alice_with_totp.email}.")
     expect(delete.address_field).to_be_focused()
     assert delete.barriers() == []
     alice_with_totp.ages_proofs(61)
