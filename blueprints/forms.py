@@ -51,7 +51,7 @@ def code_field() -> StringField:
     )
 
 
-def recovery_code_field(label: str, *, autofocus: bool = False) -> StringField:
+def recovery_code_field(label: str = "Recovery code") -> StringField:
     def check(form: Any, field: StringField) -> None:
         if len(field.data) == 6 and field.data.isdigit():
             raise ValidationError("That looks like a code from an authenticator app. Recovery codes are longer.")
@@ -64,11 +64,5 @@ def recovery_code_field(label: str, *, autofocus: bool = False) -> StringField:
         filters=[lambda text: normalised(text) if text else text],
         validators=[DataRequired("Enter the code."), check],
         # No pattern and no numeric keyboard: peers have locked people out with them.
-        render_kw={
-            "autocomplete": "off",
-            "autocapitalize": "characters",
-            "spellcheck": "false",
-            "maxlength": 40,
-            "autofocus": autofocus,
-        },
+        render_kw={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false", "maxlength": 40},
     )

@@ -20,7 +20,9 @@ from blueprints.session import fingerprint
 
 KEPT = "kept."  # begins the names of the fields that are carried along
 
-NOT_TYPED = frozenset({"csrf_token", "next", "action", "dialog", "factor", "code", "credential", "kind", "conditional"})
+NOT_TYPED = frozenset(
+    {"csrf_token", "next", "action", "dialog", "factor", "code", "credential", "kind", "conditional", "replaces"}
+)
 
 Fields = list[tuple[str, str]]
 

@@ -344,7 +344,7 @@ def test_every_refused_code_takes_the_same_round_trips(alice, alice_at_aal2, new
     taken = set()
     for person, code in [(alice, "0000-0000"), (alice, codes[0]), (alice, old[0]), (bob, codes[1])]:
         browser = at_challenge(person)
-        challenge = form(browser.get(CHALLENGE), CHALLENGE)
+        challenge = form(browser.get("/mfa/challenge"), CHALLENGE)
         challenge["code"] = code
         round_trips.clear()
         assert challenge.submit().status_code == 422
@@ -734,7 +734,7 @@ def test_an_app_that_is_killed_after_any_step_has_spent_the_code_at_most_once_an
     """kill -9 when Supabase has done what it was asked, and the app is waiting for the answer."""
     alice.makes_codes(alice_at_aal2)
     browser = at_challenge(alice)
-    challenge = form(browser.get(CHALLENGE), CHALLENGE)
+    challenge = form(browser.get("/mfa/challenge"), CHALLENGE)
     challenge["code"] = alice.codes[0]
     with running_proxy() as proxy, running_app(proxy) as (url, process):
         proxy.kills(process, step)
