@@ -64,7 +64,7 @@ def asks_first(page: TestResponse, path: str) -> bool:
     """Whether this leads to the page that asks for a proof, or is that page, with what was typed carried along."""
     if page.location:
         return str(page.location).startswith(path)
-    return page.status_code == 403 and any(form.action == path for form in page.forms.values())
+    return page.status_code == 403 and any(form.action.startswith(path) for form in page.forms.values())
 
 
 @dataclass
