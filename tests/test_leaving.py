@@ -221,7 +221,9 @@ def test_a_recovery_code_is_not_enough(alice, alice_at_aal2, path):
 
 
 def test_round_trips_of_the_download(alice_at_aal2, round_trips):
+    round_trips.clear()
     page = form(alice_at_aal2.get(EXPORT), EXPORT)
+    assert round_trips == ["POST /rest/v1/rpc/vault_read"]
     round_trips.clear()
     page.submit()
     assert round_trips == ["POST /rest/v1/rpc/vault_read", "POST /rest/v1/rpc/export_account"]
@@ -400,7 +402,9 @@ def test_when_supabase_did_not_do_it_the_account_is_as_it_was_and_the_next_try_w
 
 
 def test_round_trips_of_deleting(alice, alice_at_aal2, round_trips):
+    round_trips.clear()
     page = form(alice_at_aal2.get(DELETE), DELETE)
+    assert round_trips == ["POST /rest/v1/rpc/vault_read"]
     page["email"] = alice.email
     round_trips.clear()
     page.submit()
