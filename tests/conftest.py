@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 import local_supabase
 from app import create_app
 from local_supabase.postgres import CannotStart
-from tests.people import Person
+from tests.people import Browser, Person
 from tests.settings import SETTINGS, with_cheap_codes
 
 LOGS = "LOCAL_SUPABASE_LOGS"  # the folder of the run's stack; workers inherit it with the rest
@@ -114,6 +114,21 @@ def alice_at_aal2(alice):
     browser = alice.signs_in()
     alice.set_up_app(browser)
     return browser
+
+
+@pytest.fixture
+def new_admin(new_person):
+    """Make people who look after others, each with a browser; and an app, which was just proven in it."""
+
+    def make(*, factor: bool = True) -> tuple[Person, Browser]:
+        admin = new_person("admin")
+        admin.gets_roles("admin")
+        browser = admin.signs_in()
+        if factor:
+            admin.set_up_app(browser)
+        return admin, browser
+
+    return make
 
 
 @pytest.fixture

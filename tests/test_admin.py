@@ -20,21 +20,6 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
-def new_admin(new_person):
-    """Make people who look after others. They have an app and a browser in which it was just proven."""
-
-    def make(*, roles=("admin",), factor=True):
-        admin = new_person("admin")
-        gets_roles(admin, roles)
-        browser = admin.signs_in()
-        if factor:
-            admin.set_up_app(browser)
-        return admin, browser
-
-    return make
-
-
-@pytest.fixture
 def administrator(new_admin):
     admin, _ = new_admin()
     return admin
@@ -44,13 +29,6 @@ def administrator(new_admin):
 def desk(new_admin):
     """The browser of an administrator."""
     return new_admin()[1]
-
-
-def gets_roles(person, roles):
-    person.database.execute(
-        "update auth.users set raw_app_meta_data = raw_app_meta_data || %s where id = %s",
-        [json.dumps({"roles": roles}), person.id],
-    )
 
 
 def page_of(person):
@@ -139,7 +117,10 @@ def test_what_people_write_about_themselves_makes_nobody_an_administrator(alice,
 
 @pytest.mark.parametrize("roles", ["admin", {"admin": True}, ["administrator"], [["admin"]], None, []])
 def test_only_the_role_itself_in_a_list_counts(alice, alice_at_aal2, new_person, roles):
-    gets_roles(alice, roles)
+    alice.database.execute(
+        "update auth.users set raw_app_meta_data = raw_app_meta_data || %s where id = %s",
+        [json.dumps({"roles": roles}), alice.id],
+    )
     alice.expires_tokens()
     assert alice_at_aal2.get("/account").status_code in (200, 303)
     with pytest.raises(NotYours):
@@ -156,7 +137,7 @@ def test_an_administrator_of_an_hour_ago_sees_and_does_nothing(new_admin, new_pe
     if dismissed == "banned":
         database.execute("update auth.users set banned_until = now() + interval '1 day' where id = %s", [admin.id])
     else:
-        gets_roles(admin, [])
+        admin.gets_roles()
     before, log = everything_of(bob), events_of(bob)
     searched["part"], acted["deed"], acted["reason"] = bob.email, "sessions", REASON
     for answer in (searched.submit(), acted.submit(), browser.get(page_of(bob))):

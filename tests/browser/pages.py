@@ -437,6 +437,50 @@ class Sheet(Screen):
         self._button("Confirm").click()
 
 
+class Accounts(Screen):
+    """What administrators see of others."""
+
+    HEADING = "Accounts"
+
+    @staticmethod
+    def open(page: Page) -> "Accounts":
+        page.goto("/admin")
+        return Accounts(page)
+
+    @property
+    def part_field(self) -> Locator:
+        return self.page.get_by_label("Address, or a part of it")
+
+    @property
+    def found(self) -> Locator:
+        return self.page.get_by_role("region", name="Found").get_by_role("link")
+
+    def search(self, part: str) -> None:
+        self.part_field.fill(part)
+        self._button("Search").click()
+
+    def look_at(self, email: str) -> "SomebodysAccount":
+        self._link(email).click()
+        return SomebodysAccount(self.page, email)
+
+
+class SomebodysAccount(Screen):
+    @property
+    def reason_field(self) -> Locator:
+        return self.page.get_by_label("Reason")
+
+    @property
+    def log(self) -> Locator:
+        return self.page.get_by_role("region", name="What happened").get_by_role("listitem")
+
+    @property
+    def do_button(self) -> Locator:
+        return self._button("Do it")
+
+    def deed(self, words: str) -> Locator:
+        return self.page.get_by_role("radio", name=words)
+
+
 class SignOut(Screen):
     HEADING = "Sign out of this browser?"
 

@@ -7,9 +7,10 @@ from tests.browser.pages import Account, Challenge, Screen, SignIn
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("visitor", ["a stranger", "Alice"])
+@pytest.mark.parametrize("visitor", ["a stranger", "Alice", "an administrator"])
 def test_no_page_has_barriers(page, app, alice_with_totp, visitor):
-    if visitor == "Alice":
+    if visitor != "a stranger":
+        alice_with_totp.gets_roles(*["admin"] if visitor == "an administrator" else [])
         SignIn.open(page).sign_in(alice_with_totp.email, alice_with_totp.password)
         Challenge(page).answer(alice_with_totp.phones[0].code())
         Account(page)
