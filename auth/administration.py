@@ -99,7 +99,7 @@ class Administration:
         )
 
     def look(self, actor: str, user_id: str) -> Person:
-        """Look at somebody, which that person's log tells them."""
+        """Look at somebody, which that person's log tells them, once an hour."""
         return self._ask(
             "admin_person", _person, p_actor=actor, p_user=user_id, p_cap=self.rules.cap, p_most=MOST_ENTRIES
         )

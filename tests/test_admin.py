@@ -232,8 +232,7 @@ def test_a_person_is_shown_with_factors_sessions_and_log_and_told_of_the_look(ne
         "Bob's phone Authenticator app",
         f"{passkey['name']} Passkey",
         "10 of 10 recovery codes of sheet 1 are left.",
-        "Signed in with the password",
-        "with a second factor.",
+        "Signed in with the password, with a second factor.",
         "The authenticator app “Bob's phone” was added.",
         f"The account was looked at. By support ({admin.email}).",
     ):
@@ -261,6 +260,20 @@ def own_token(person):
     person.forgets_used_codes()
     person.signs_in(browser)
     return person.app.extensions["stepup"].vault.read(browser.cookies["stepup"]).tokens.access_token
+
+
+def test_reloading_does_not_push_out_of_sight_what_was_done(new_admin, alice, database):
+    _, desk = new_admin()
+    alice.signs_in()
+    does(desk, alice, "sessions")
+    for _ in range(3):
+        desk.get(page_of(alice))
+    assert [event for event, _ in events_of(alice)] == ["signed_in", "looked_at", "sessions_ended"]
+    new_admin()[1].get(page_of(alice))
+    assert events_of(alice)[-1] == ("looked_at", {})
+    database.execute("update public.security_events set at = at - interval '61 minutes' where user_id = %s", [alice.id])
+    desk.get(page_of(alice))
+    assert [event for event, _ in events_of(alice)].count("looked_at") == 3
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -325,7 +338,7 @@ def test_ending_all_sessions_signs_out_everywhere(desk, alice, database):
         assert browser.get("/account").location.startswith("/login")
     refresh = stranger.post("auth/v1/token?grant_type=refresh_token", refresh_token=stranger.refresh_token)
     assert not refresh.is_success
-    assert events_of(alice)[-2] == ("sessions_ended", {"count": 3, "reason": REASON})
+    assert events_of(alice)[-1] == ("sessions_ended", {"count": 3, "reason": REASON})
     assert database.execute("select from public.web_account_sessions where user_id = %s", [alice.id]).rowcount == 0
     assert f"because: {REASON}" in alice.signs_in().get("/settings/security/log")
 

@@ -39,7 +39,8 @@ language sql stable security definer set search_path = '' as $$
 $$;
 
 
--- What support sees of somebody. Looking is an event of its own: an address is nobody's business without a reason.
+-- What support sees of somebody. Looking is an event of its own: an address is nobody's business without a reason. Of the
+-- looks of one actor within an hour the first is kept, or reloading the page would push what they did out of sight.
 --   {"id": …, "email": …, "created_at": …, "confirmed": true, "banned": false,
 --    "apps": [{"id", "name", "created_at"}], "passkeys": [{"id", "name", "created_at", "last_used_at", "suspect"}],
 --    "codes": {"label": 1, "made_at": …, "left": 9} or null,
@@ -54,7 +55,9 @@ begin
   if not public.is_admin(p_actor) then return '{"refused": "role"}'; end if;
   select * into person from auth.users where id = p_user;
   if person.id is null then return '{"refused": "unknown"}'; end if;
-  if p_actor <> p_user then
+  if p_actor <> p_user and not exists (
+       select from public.security_events
+        where user_id = p_user and actor = p_actor and event = 'looked_at' and at > now() - interval '1 hour') then
     perform set_config('stepup.actor', p_actor::text, true);
     perform public.log_event(p_user, 'looked_at');
   end if;
