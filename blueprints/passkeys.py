@@ -190,5 +190,5 @@ def _page(form, who, refusal=None):
 
 
 def _edit(form, who, owned, kept):
-    forecast = said_before(who, owned, kept.id)
-    return form_page("passkeys/passkey.html", form, kept=kept, forecast=forecast, removal=RemoveForm(formdata=None))
+    said = said_before(who, owned, kept.id)
+    return form_page("passkeys/passkey.html", form, kept=kept, removal=RemoveForm(formdata=None), **said)

@@ -32,7 +32,10 @@ def is_last(who, kept):
 
 
 def said_before(who, kept, factor_id):
-    return forecast.of_removal(ways(who, kept, without=factor_id), codes_left(who), last=is_last(who, kept))
+    """What the page that asks shows."""
+    last = is_last(who, kept)
+    rest = ways(who, kept, without=factor_id)
+    return {"last": last, "forecast": forecast.of_removal(rest, codes_left(who), last=last)}
 
 
 def permit_last(who):

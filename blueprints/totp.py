@@ -101,7 +101,7 @@ def ask_to_remove(factor_id):
     who = session.require(REMOVE_FACTOR)
     app = _app(who, factor_id)
     kept = services().passkeys.of(who.account.user_id).passkeys
-    return form_page("totp/remove.html", RemoveForm(), app=app, forecast=said_before(who, kept, app.id))
+    return form_page("totp/remove.html", RemoveForm(), app=app, **said_before(who, kept, app.id))
 
 
 @bp.post("/<uuid:factor_id>/remove")
