@@ -337,6 +337,7 @@ def test_round_trips_of_a_code(alice, alice_at_aal2, round_trips):
 
 
 def test_every_refused_code_takes_the_same_round_trips(alice, alice_at_aal2, new_person, round_trips):
+    """With one computation for each, times can tell nothing. A stopwatch would only tell how busy this machine is."""
     old, codes = alice.makes_codes(alice_at_aal2), alice.makes_codes(alice_at_aal2)
     alice.submits_recovery_code(at_challenge(alice), codes[0])
     bob = new_person("bob")
