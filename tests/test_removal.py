@@ -6,6 +6,7 @@ import pytest
 
 from tests.authenticator import Authenticator
 from tests.ceremonies import PASSKEYS, add_passkey, copies_of
+from tests.mailbox import mails_to
 from tests.people import form
 
 APPS = "/settings/security/totp"
@@ -76,6 +77,24 @@ def test_the_last_factor_takes_a_proof_of_the_last_minute(alice, alice_at_aal2):
     again = form(challenge.submit(), f"{APPS}/{phone}/remove")
     assert again.submit().location == SECURITY
     assert factor_ids(alice) == []
+
+
+@pytest.mark.parametrize("kind", ["app", "passkey"])
+def test_the_owner_is_told_by_mail_when_the_last_one_has_gone(alice, device, kind):
+    browser = alice.signs_in()
+    if kind == "app":  # the one that stays is what was proven last
+        add_passkey(browser, device)
+        alice.set_up_app(browser, "Phone")
+        first, last = (passkey_ids(alice), PASSKEYS), (factor_ids(alice), APPS)
+    else:
+        alice.set_up_app(browser, "Phone")
+        add_passkey(browser, device)
+        first, last = (factor_ids(alice), APPS), (passkey_ids(alice), PASSKEYS)
+    removal(browser, first[0][0], first[1]).submit()
+    assert mails_to(alice.email) == []
+    removal(browser, last[0][0], last[1]).submit()
+    (mail,) = mails_to(alice.email)
+    assert mail["subject"].startswith("Your last second factor was removed")
 
 
 def test_one_of_two_takes_a_proof_of_the_last_five_minutes(alice, alice_at_aal2):
