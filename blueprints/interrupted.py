@@ -71,7 +71,10 @@ def with_a_stale_token(signed_in: bool) -> Response:
     Only when this site sent it: another's could hold anything, and a button under it.
     """
     refusal = Refused("This page had been open for too long, or you signed in or out in another tab.", status=400)
-    if not signed_in or is_for_script():
+    answers = (
+        "code" in request.form or "credential" in request.form
+    )  # what was proven in another tab is not asked again
+    if not signed_in or answers or is_for_script():
         return refusal_page(refusal, retry_at=here())
     if request.headers.get("HX-Request"):  # browsers let no other site send this header
         response = refusal_page(Refused(f"{refusal.sentence} Nothing is lost: please send it again.", status=400))

@@ -167,6 +167,17 @@ def test_with_htmx_the_form_stays_and_gets_the_new_token(alice_at_aal2):
     assert page.submit(headers=HTMX).headers["HX-Redirect"] == "/account"
 
 
+def test_whoever_answered_in_another_tab_is_led_on_instead_of_asked_for_another_code(alice_with_totp):
+    browser = alice_with_totp.browser()
+    alice_with_totp.submits_password(browser)
+    late = form(browser.get("/mfa/challenge", {"next": "/account"}), "/mfa/challenge")
+    alice_with_totp.submits_code(browser)
+    late["code"] = "123456"
+    refused = late.submit(headers=HTMX)
+    assert "HX-Trigger" not in refused.headers
+    assert browser.get(refused.html.a["href"]).location == "/account"
+
+
 def test_nobody_gets_a_token_for_having_none(alice):
     page = form(alice.browser().get("/login"), "/login")
     page["csrf_token"] = "guessed"
