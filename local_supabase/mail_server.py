@@ -48,16 +48,17 @@ def serving(platform: Platform, listener: socket.socket) -> Iterator[None]:
         connections.add(made)
         return made
 
-    server = loop.run_until_complete(loop.create_server(protocol, sock=listener))
+    # Nothing of it runs in the caller's thread, where another loop may be running: a browser test's, for one.
     thread = threading.Thread(target=loop.run_forever, name="local_supabase mail", daemon=True)
     thread.start()
+    server = asyncio.run_coroutine_threadsafe(loop.create_server(protocol, sock=listener), loop).result()
     try:
         yield
     finally:
+        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(_hang_up(connections), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        server.close()
-        loop.run_until_complete(_hang_up(connections))
         loop.close()
 
 

@@ -1,5 +1,6 @@
 """The embedded Supabase as a program: it starts, keeps its data, says what is wrong, and leaves nothing behind."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -77,6 +78,16 @@ def test_a_taken_port_is_refused_with_a_sentence(state):
         with pytest.raises(CannotStart, match=f"Port {port} is taken"):
             with start(state, port=port):
                 pass
+
+
+def test_a_stack_starts_and_stops_beside_a_loop_of_the_callers(state):
+    """Playwright's runs in the thread of every test that comes after the first in a browser."""
+
+    async def starts():
+        with start(state) as stack:
+            return http("GET", f"{stack.url}/mailbox").status_code
+
+    assert asyncio.run(starts()) == 200
 
 
 def test_mails_are_taken_by_smtp_on_this_machine_as_long_as_the_stack_runs(state):
