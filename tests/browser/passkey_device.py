@@ -72,9 +72,14 @@ class PasskeyDevice:
     def sets_counter(self, count: int) -> None:
         self._send("setCredentialProperties", credentialId=self.passkeys[0]["credentialId"], signCount=count)
 
-    def notices(self, event: str) -> dict[str, Any]:
-        """Wait until the device has been told this, and return what."""
-        return self._wait_for(lambda: [told for name, told in self._seen if name == event], event)[-1]
+    def notices(self, event: str, **credential: str) -> None:
+        """Wait until the device has been told this, of a credential with these properties."""
+        self._wait_for(
+            lambda: any(
+                name == event and credential.items() <= told.get("credential", {}).items() for name, told in self._seen
+            ),
+            event,
+        )
 
     def _wait_for(self, look: Callable[[], Any], what: str) -> Any:
         deadline = time.monotonic() + WITHIN_SECONDS

@@ -343,8 +343,7 @@ def test_the_device_hears_of_a_new_address(with_passkey, passkey_device, alice):
         page.get_by_role("button", name="Confirm and go on").click()
         expect(page.get_by_text(re.compile("One of two is confirmed|Your address is now"))).to_be_visible()
     Account(page)
-    told = passkey_device.notices("credentialUpdated")["credential"]
-    assert (told["userName"], told["userDisplayName"]) == (new, new)
+    passkey_device.notices("credentialUpdated", userName=new, userDisplayName=new)
 
 
 def test_after_password_and_code_a_password_manager_may_add_one_by_itself(page, alice_with_totp):
