@@ -36,9 +36,21 @@ class _Handler:
 
 @contextlib.contextmanager
 def serving(platform: Platform, listener: socket.socket) -> Iterator[None]:
-    """Answer at `listener` while the block runs."""
-    loop = asyncio.new_event_loop()
+    """Answer at `listener` while the block runs. The caller's thread may have an event loop of its own running."""
+    loop, over = asyncio.new_event_loop(), asyncio.Event()
+    main = _answer(platform, listener, over)
+    thread = threading.Thread(target=lambda: loop.run_until_complete(main), name="local_supabase mail", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
 
+
+async def _answer(platform: Platform, listener: socket.socket, over: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
     connections: WeakSet[SMTP] = WeakSet()
 
     def protocol() -> SMTP:
@@ -48,21 +60,16 @@ def serving(platform: Platform, listener: socket.socket) -> Iterator[None]:
         connections.add(made)
         return made
 
-    # Nothing of it runs in the caller's thread, where another loop may be running: a browser test's, for one.
-    thread = threading.Thread(target=loop.run_forever, name="local_supabase mail", daemon=True)
-    thread.start()
-    server = asyncio.run_coroutine_threadsafe(loop.create_server(protocol, sock=listener), loop).result()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(server.close)
-        asyncio.run_coroutine_threadsafe(_hang_up(connections), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    server = await loop.create_server(protocol, sock=listener)
+    await over.wait()
+    loop.remove_reader(listener)  # accepts nobody any more
+    await _hang_up(connections)
+    server.close()
 
 
 async def _hang_up(connections: Iterable[SMTP]) -> None:
+    """End every connection, also one that was accepted a moment ago and is not among them yet."""
+    await _some_turns()
     for connection in list(connections):
         if connection.transport:
             connection.transport.close()
@@ -70,6 +77,13 @@ async def _hang_up(connections: Iterable[SMTP]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await _some_turns()
+
+
+async def _some_turns() -> None:
+    """Let the loop do what it has put off: a transport begins, and ends, a few turns later."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def _html(message: EmailMessage) -> str:
