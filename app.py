@@ -236,7 +236,6 @@ def _configure(app: Flask, settings: Settings) -> None:
         RECOVERY_CODE_TTL_DAYS=settings.recovery_code_ttl_days,
         RELATED_ORIGINS=list(settings.related_origins),
         SECURITY_KEY_ROLES=frozenset(settings.security_key_roles),
-        RATELIMIT_ENABLED=bool(settings.rate_limits),
         RATE_LIMITS=settings.rate_limits,
         RATELIMIT_STORAGE_URI=settings.redis_url,
     )

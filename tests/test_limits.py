@@ -51,3 +51,11 @@ def test_an_address_in_a_header_is_believed_only_if_our_own_proxy_wrote_it(make_
         browser.extra_environ["HTTP_X_FORWARDED_FOR"] = f"192.0.2.{n}"
         answer = try_password(browser)
     assert answer.status_code == status
+
+
+def test_each_app_has_its_own_limits_whichever_was_made_last(make_app):  # noqa: F811
+    without = Browser(make_app(rate_limits=""))
+    limited = Browser(make_app(rate_limits="3 per minute"))
+    assert {try_password(without).status_code for _ in range(5)} == {422}
+    Browser(make_app(rate_limits=""))
+    assert [try_password(limited).status_code for _ in range(4)] == [422, 422, 422, 429]
