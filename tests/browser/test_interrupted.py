@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.pages import Account, Challenge, ChangeAddress, Proof
+from tests.browser.pages import Account, Challenge, ChangeAddress, Proof, RecoveryCodes
 from tests.browser.passkey_device import PasskeyDevice
 
 pytestmark = pytest.mark.browser
@@ -158,3 +158,28 @@ def test_without_javascript_the_page_that_asks_carries_the_form_along(open_brows
     expect(page.get_by_role("definition")).to_have_text("elsewhere@example.com")
     page.get_by_role("button", name="Send it").click()
     expect(form.waiting).to_contain_text("elsewhere@example.com")
+
+
+def test_fields_of_the_dialog_have_their_own_names_where_the_page_has_the_same(page, alice_with_totp, comes_in):
+    alice = alice_with_totp
+    alice.forgets_used_codes()
+    sheet = RecoveryCodes.open(comes_in(page, alice)).show_codes()
+    code = sheet.codes[3]
+    alice.ages_proofs(400)
+    alice.forgets_used_codes()
+    sheet.confirm(code)
+    proof = Proof(page)
+    page.get_by_text("Use a recovery code").click()
+    proof.dialog.get_by_text("Recovery code", exact=True).click()
+    expect(proof.recovery_code_field).to_be_focused()
+    assert proof.barriers() == []
+    proof.answer(alice.phones[0].code())
+    expect(page.get_by_text("Confirmed: you have your recovery codes")).to_be_visible()
+
+    form = ChangeAddress.open(page)
+    alice.database.execute("delete from auth.sessions where user_id = %s", [alice.id])
+    form.ask_for("elsewhere@example.com")
+    proof = Proof(page)
+    proof.dialog.get_by_text("Email", exact=True).click()
+    expect(proof.dialog.get_by_label("Email")).to_be_focused()
+    assert proof.barriers() == []
