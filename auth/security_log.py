@@ -22,6 +22,8 @@ SENTENCES = {
     "codes_off": "{Kind} were switched off after too many wrong ones.",
     "codes_on": "{Kind} were switched on again.",
     "intercepted": "Somebody who knows the password tried to sign in at the same moment, and was stopped.",
+    "password_changed": "The password was changed.",
+    "address_changed": "The address was changed from {before} to {name}.",
     "sessions_ended": "All sessions were ended.",
     "looked_at": "The account was looked at.",
 }

@@ -42,6 +42,7 @@ GRANTS = {
     "function has_factors(uuid,uuid)": {},
     "function admin_begin(uuid,uuid,text)": {},
     "function is_admin(uuid)": {},
+    "function log_account()": {},
     "function log_apps()": {},
     "function log_codes()": {},
     "function log_event(uuid,text,jsonb,uuid)": {},

@@ -5,6 +5,7 @@ import pytest
 from auth.security_log import SENTENCES, entries
 from tests import ceremonies
 from tests.authenticator import Authenticator
+from tests.mailbox import link_to
 from tests.people import form
 from tests.stranger import Stranger, prove_new_app
 from tests.test_attacks import factors_of
@@ -126,6 +127,23 @@ def test_sheets_and_codes(alice):
         ("code_used", {"label": 1, "left": 9}),
     ]
     assert all(code not in str(events_of(alice)) for code in codes)
+
+
+def test_password_and_address(alice):
+    browser = alice.signs_in()
+    change = form(browser.get("/settings/security/password"), "/settings/security/password")
+    change["password"] = "quite another horse of mine"
+    change.submit()
+    new = f"new-{alice.email}"
+    address = form(browser.get("/account/change-email"), "/account/change-email")
+    address["email"] = new
+    address.submit()
+    assert events_of(alice)[1:] == [("password_changed", {})]  # nothing has changed before both have confirmed
+    for mailbox in (new, alice.email):
+        confirm = form(browser.get(link_to(mailbox, "/auth/confirm")), "/auth/confirm")
+        confirm.submit()
+    assert ("address_changed", {"before": alice.email, "name": new}) in events_of(alice)
+    assert f"The address was changed from {alice.email} to {new}." in log_on(browser)
 
 
 def test_codes_that_guessing_has_switched_off_are_logged_once_each_time(alice_with_totp, database):

@@ -119,6 +119,23 @@ create trigger log_codes
   execute function public.log_codes();
 
 
+create function public.log_account() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if new.encrypted_password is distinct from old.encrypted_password then
+    perform public.log_event(new.id, 'password_changed');
+  end if;
+  if new.email is distinct from old.email then
+    perform public.log_event(new.id, 'address_changed', jsonb_build_object('before', old.email, 'name', new.email));
+  end if;
+  return null;
+end $$;
+
+create trigger log_account
+  after update of encrypted_password, email on auth.users
+  for each row execute function public.log_account();
+
+
 create function public.log_sign_ins() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -135,6 +152,7 @@ revoke all on public.security_events from public, anon, authenticated, service_r
 revoke all on sequence public.security_events_id_seq from public, anon, authenticated, service_role;
 revoke all on function public.log_event(uuid, text, jsonb, uuid) from public, anon, authenticated, service_role;
 revoke all on function public.log_of(uuid, integer, bigint) from public, anon, authenticated, service_role;
+revoke all on function public.log_account() from public, anon, authenticated, service_role;
 revoke all on function public.log_apps() from public, anon, authenticated, service_role;
 revoke all on function public.log_passkeys() from public, anon, authenticated, service_role;
 revoke all on function public.log_sheets() from public, anon, authenticated, service_role;
