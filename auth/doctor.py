@@ -15,7 +15,14 @@ from auth.tokens import Tokens
 MADE_BY = "flask doctor"  # how public.doctor_facts knows what an interrupted run has left behind
 MOST_LEFTOVERS = 10  # that one run deletes
 MOST_DIFFERENCES = 10  # that are told one by one
-GUARDS = {"guard_factors": "auth.mfa_factors", "gate_challenges": "auth.mfa_challenges"}
+# Our triggers on Supabase Auth's tables, each with its table, and what it means to be without it.
+GUARDS = {
+    "guard_factors": ("auth.mfa_factors", "a stolen session can delete factors, and plant some"),
+    "gate_challenges": ("auth.mfa_challenges", "past this app, codes can be guessed without being counted"),
+    "guard_metadata": ("auth.users", "whoever knows a password can make the tokens of that account unreadable"),
+    "log_apps": ("auth.mfa_factors", "the security log does not tell people of authenticator apps"),
+    "log_account": ("auth.users", "the security log does not tell people of a new password or address"),
+}
 
 
 class _LeftBehind(Refused):
@@ -152,14 +159,10 @@ def _database(facts: Facts | None, promise: Promise) -> Iterator[Finding]:
     if not differences:
         yield Finding("ok", "migrations", "Tables, functions, policies and grants are those of supabase/migrations.")
     again = "Create it again as in supabase/migrations, unless other clients of this project need it to be so."
-    if "guard_factors" in left_out:
-        sentence = f"guard_factors is left out: a stolen session can delete factors, and plant some. {again}"
-        yield Finding("warn", "guards", sentence)
-    if "gate_challenges" in left_out:
-        sentence = f"gate_challenges is left out: past this app, codes can be guessed without being counted. {again}"
-        yield Finding("warn", "guards", sentence)
+    for guard in sorted(left_out):
+        yield Finding("warn", "guards", f"{guard} is left out: {GUARDS[guard][1]}. {again}")
     if not left_out:
-        yield Finding("ok", "guards", "Both triggers are on.")
+        yield Finding("ok", "guards", "All triggers are on.")
     if facts.unendorsed:
         sentence = (
             f"{facts.unendorsed} that other clients verified do not count, and their owners can neither use them nor "
@@ -172,7 +175,7 @@ def _database(facts: Facts | None, promise: Promise) -> Iterator[Finding]:
 
 
 def _left_out(facts: Facts) -> set[str]:
-    return {guard for guard, table in GUARDS.items() if facts.triggers.get(guard) != table}
+    return {guard for guard, (table, _) in GUARDS.items() if facts.triggers.get(guard) != table}
 
 
 def _forwarding(facts: Facts, address: str) -> Iterator[Finding]:

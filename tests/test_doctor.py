@@ -207,6 +207,9 @@ def test_of_many_differences_some_are_told_and_the_others_counted(healthy):
         ("alter table auth.mfa_factors disable trigger guard_factors", "guard_factors"),
         ("drop trigger gate_challenges on auth.mfa_challenges", "gate_challenges"),
         ("alter table auth.mfa_challenges disable trigger gate_challenges", "gate_challenges"),
+        ("drop trigger guard_metadata on auth.users", "guard_metadata"),
+        ("drop trigger log_apps on auth.mfa_factors", "log_apps"),
+        ("drop trigger log_account on auth.users", "log_account"),
     ],
 )
 def test_a_guard_that_is_left_out_is_a_warning(breaking, guard):
