@@ -431,6 +431,8 @@ def stranger(alice_with_totp) -> Stranger:
 def signed() -> Callable[[dict[str, Any]], str]:
     """Sign claims as this Supabase does."""
     if "LOCAL_SUPABASE_LOGS" not in os.environ:
+        # With SUPABASE_URL in the environment. A real project shows its signing key to nobody, and without it there
+        # is no token to be had whose signature is right and whose claims are wrong.
         pytest.skip("the signing key of another Supabase is not ours")
     keys = json.loads(Path(os.environ["LOCAL_SUPABASE_LOGS"], "keys.json").read_text())
     key = jwt.PyJWK(keys["signing_key"])

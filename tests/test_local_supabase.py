@@ -257,6 +257,8 @@ def test_an_ordinary_user_can_start_it():
     """As root, the test goes on as `nobody`, with a Python that this account may run."""
     python = next(filter(runs_as_nobody, [sys.executable, "/usr/bin/python3"]), None)
     if python is None:
+        # Root with a checkout, or a Python, in a folder of its own such as /root. That root can start it there all the
+        # same is the next test; ordinary users run this one as themselves.
         pytest.skip("the account nobody can reach no Python of this version, or not this checkout")
     answer = as_nobody(python, "with local_supabase.start() as stack: print(stack.url)")
     assert answer.stdout.startswith("http://127.0.0.1:"), answer.stderr

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -57,3 +58,11 @@ def test_a_row_names_the_tests_that_name_it_or_says_why_there_is_none(statement)
     else:
         assert tests, "no test, and no reason"
         assert _proofs(cell) == tests
+
+
+def test_only_somebody_elses_supabase_may_lack_something(server):
+    elsewhere = replace(server, is_ours=False)
+    with pytest.raises(pytest.skip.Exception, match="needs MAILBOX_URL"):
+        elsewhere.has_to_have(None, "MAILBOX_URL")
+    with pytest.raises(pytest.fail.Exception, match="our own stack lacks MAILBOX_URL"):
+        replace(server, is_ours=True).has_to_have(None, "MAILBOX_URL")

@@ -75,8 +75,7 @@ def call(server, http: httpx.Client) -> Call:
 
 @pytest.fixture(scope="session")
 def playground(server, http: httpx.Client) -> Iterator[Playground]:
-    if server.database_url is None:
-        pytest.skip("needs DATABASE_URL: these tests make tables and functions of their own")
+    server.has_to_have(server.database_url, "DATABASE_URL: these tests make tables and functions of their own")
     names = Playground(secrets.token_hex(4))
     with psycopg.connect(server.database_url, autocommit=True) as database:
         database.execute("set role postgres")  # whose default privileges are the platform's

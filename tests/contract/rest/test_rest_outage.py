@@ -48,6 +48,8 @@ class Line:
 def line(server, database) -> Iterator[Line]:
     where = conninfo_to_dict(server.database_url)
     if not str(where.get("host", "")).startswith("/"):
+        # The line is cut by taking the socket's name away. Of a Postgres that DATABASE_URL names by host and port,
+        # which may be somebody's, nothing can be taken away.
         pytest.skip("needs a Postgres on a unix socket")
     with tempfile.TemporaryDirectory(prefix="rest-") as folder:
         name = f".s.PGSQL.{where.get('port', 5432)}"
