@@ -241,10 +241,8 @@ class Guards:
     def _run(self, statement: str, factor_id: str) -> None:
         if not self.are_installed:
             return
-        self.server.has_to_have(
-            self.server.database_url, "DATABASE_URL: the app's guards want what the app would write"
-        )
-        with psycopg.connect(self.server.database_url) as connection:
+        self.server.has_to_have(self.server.database_url, "DATABASE_URL, as the app's guards want what the app writes")
+        with psycopg.connect(str(self.server.database_url)) as connection:
             connection.execute(statement, (factor_id,))
 
 
