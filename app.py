@@ -37,7 +37,7 @@ from auth.refusals import (
     TooManyRequests,
     Unavailable,
 )
-from auth.tokens import KeySet
+from auth.tokens import Issuer, KeySet
 from auth.totp import AuthenticatorApps
 from auth.vault import Vault
 from blueprints import (
@@ -192,6 +192,12 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     ):
         app.register_blueprint(module.bp)
 
+    _handle_errors(app)
+    commands.register(app, settings, clock)
+    return app
+
+
+def _handle_errors(app: Flask) -> None:
     app.register_error_handler(SignInRequired, lambda detour: login.ask_first(detour.action))
     app.register_error_handler(StepUpRequired, lambda detour: step_up.ask_first(detour.action))
     app.register_error_handler(FactorRequired, _factor_required)
@@ -201,9 +207,6 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], float] =
     app.register_error_handler(RateLimitExceeded, lambda _: refusal_page(TooManyRequests()))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _crashed)
-
-    commands.register(app, settings, clock)
-    return app
 
 
 def _settings_or_exit() -> Settings:
@@ -245,69 +248,64 @@ def _configure(app: Flask, settings: Settings) -> None:
 
 
 def _services(settings: Settings, clock: Callable[[], float]) -> Services:
+    supabase_url = settings.supabase_url.rstrip("/")
     gateway = Gateway(
-        url=settings.supabase_url.rstrip("/"),
+        url=supabase_url,
         publishable_key=settings.supabase_publishable_key,
         secret_key=settings.supabase_secret_key.get_secret_value(),
         http=connection_pool(settings.supabase_timeout_seconds),
     )
     vault = Vault(gateway, MultiFernet([Fernet(key.get_secret_value()) for key in settings.vault_keys]), clock)
-    keys = KeySet(gateway.public_keys, clock)
-    token_issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1"
+    issuer = Issuer(f"{supabase_url}/auth/v1", KeySet(gateway.public_keys, clock))
     rules = Rules(settings.mfa_attempts_limit, settings.mfa_attempts_window_seconds, settings.mfa_attempts_cap)
-    notices = Notices(
-        mail_url=settings.mail_url.get_secret_value() or None,
-        sender=settings.mail_from or f"no-reply@{urlsplit(settings.public_url).hostname}",
-        app_name=settings.app_name,
-        public_url=settings.public_url,
-    )
-    if not notices.mail_url:
-        log.warning("MAIL_URL is empty: nobody is told by mail what happens to their account.")
-    apps = AuthenticatorApps(
-        gateway=gateway,
-        vault=vault,
-        keys=keys,
-        token_issuer=token_issuer,
-        rules=rules,
-        notices=notices,
-        code_key=hmac.digest(settings.secret_key.get_secret_value().encode(), b"spent codes", hashlib.sha256),
-    )
-    passkey_flows = PasskeyFlows(
-        gateway=gateway,
-        vault=vault,
-        keys=keys,
-        token_issuer=token_issuer,
-        rp=RelyingParty(
-            id=settings.rp_id or str(urlsplit(settings.public_url).hostname),
-            name=settings.rp_name or settings.app_name,
-            # Exact, and from the settings: what a Host header says must not make an origin ours.
-            origins=(settings.public_url, *settings.related_origins),
-        ),
-        timeout_ms=settings.passkey_timeout_ms,
-    )
-    codes = RecoveryCodes(
-        gateway=gateway,
-        vault=vault,
-        keys=keys,
-        token_issuer=token_issuer,
-        rules=rules,
-        peppers=dict(_named(pepper.get_secret_value()) for pepper in settings.recovery_code_pepper),
-        length=settings.recovery_code_length,
-        ttl_days=settings.recovery_code_ttl_days or None,
-    )
+    notices = _notices(settings)
     return Services(
         gateway=gateway,
         vault=vault,
-        keys=keys,
-        token_issuer=token_issuer,
-        apps=apps,
-        passkeys=passkey_flows,
-        codes=codes,
+        issuer=issuer,
+        apps=AuthenticatorApps(
+            gateway,
+            vault,
+            issuer,
+            rules,
+            notices,
+            code_key=hmac.digest(settings.secret_key.get_secret_value().encode(), b"spent codes", hashlib.sha256),
+        ),
+        passkeys=PasskeyFlows(gateway, vault, issuer, _relying_party(settings), settings.passkey_timeout_ms),
+        codes=RecoveryCodes(
+            gateway,
+            vault,
+            issuer,
+            rules,
+            peppers=dict(_named(pepper.get_secret_value()) for pepper in settings.recovery_code_pepper),
+            length=settings.recovery_code_length,
+            ttl_days=settings.recovery_code_ttl_days or None,
+        ),
         notices=notices,
         administration=Administration(gateway, notices, rules),
         policy=Policy(settings.mfa_policy, frozenset(settings.mfa_required_roles), settings.mfa_enabled),
         clock=clock,
         mailbox_url=settings.mailbox_url,
+    )
+
+
+def _notices(settings: Settings) -> Notices:
+    if not settings.mail_url.get_secret_value():
+        log.warning("MAIL_URL is empty: nobody is told by mail what happens to their account.")
+    return Notices(
+        mail_url=settings.mail_url.get_secret_value() or None,
+        sender=settings.mail_from or f"no-reply@{urlsplit(settings.public_url).hostname}",
+        app_name=settings.app_name,
+        public_url=settings.public_url,
+    )
+
+
+def _relying_party(settings: Settings) -> RelyingParty:
+    return RelyingParty(
+        id=settings.rp_id or str(urlsplit(settings.public_url).hostname),
+        name=settings.rp_name or settings.app_name,
+        # Exact, and from the settings: what a Host header says must not make an origin ours.
+        origins=(settings.public_url, *settings.related_origins),
     )
 
 

@@ -21,7 +21,7 @@ from auth.refusals import (
     UnknownPasskey,
 )
 from auth.removal import was_last
-from auth.tokens import KeySet, Tokens, verified
+from auth.tokens import Issuer, Tokens
 from auth.vault import Account, Answered, Vault
 
 MOST_PASSKEYS = 20
@@ -78,8 +78,7 @@ class PasskeyFlows:
 
     gateway: Gateway
     vault: Vault
-    keys: KeySet
-    token_issuer: str
+    issuer: Issuer
     rp: RelyingParty
     timeout_ms: int
 
@@ -119,13 +118,14 @@ class PasskeyFlows:
             raise PasskeySuspect
         return passkeys.authentication_options(self.rp, challenge=challenge, allow=good, timeout_ms=self.timeout_ms)
 
-    def register(self, account: Account, *, credential: str, used_with: str) -> tuple[str, str]:
+    def register(self, account: Account, *, credential: str, used_with: str, now: float) -> tuple[str, str]:
         """Add a passkey, which this session has then proven too. Return the new key of the vault, and its name.
 
         `account` must have the lease.
 
         Raises:
             CeremonyFailed, PasskeyExists, TooManyPasskeys
+            Denied: see Vault.elevate().
         """
         with self.vault.lease_of(account):
             challenge = passkeys.posted_challenge(credential)
@@ -153,9 +153,12 @@ class PasskeyFlows:
                 p_session=None if taken.conditional else account.session_id,
                 p_most=MOST_PASSKEYS,
             )
-            return self._renewed(account), name
+            tokens = self.gateway.refresh(account.tokens.refresh_token)
+            if taken.conditional:
+                return self.vault.renew(account, tokens), name
+            return self.vault.elevate(account, tokens, self.issuer.claims(tokens, now=now)), name
 
-    def step_up(self, account: Account, *, credential: str, used_with: str) -> str:
+    def step_up(self, account: Account, *, credential: str, used_with: str, now: float) -> str:
         """Prove one of this person's passkeys: the session becomes aal2. Return the new key of the vault.
 
         `account` must have the lease, and with it the challenge that `credential` answers: see answered().
@@ -172,7 +175,8 @@ class PasskeyFlows:
                 credential, challenge, taken, taken.passkey, asked_user=account.user_id
             )
             self._used(taken.passkey, sign_count, backed_up, used_with=used_with, session_id=account.session_id)
-            return self._renewed(account)
+            tokens = self.gateway.refresh(account.tokens.refresh_token)
+            return self.vault.elevate(account, tokens, self.issuer.claims(tokens, now=now))
 
     def sign_in(self, *, browser: str, credential: str, used_with: str, now: float) -> Tokens:
         """Sign in whoever the passkey belongs to, without a password. Return tokens at aal2.
@@ -193,7 +197,7 @@ class PasskeyFlows:
         if not taken.may_sign_in:
             raise CeremonyFailed
         tokens = self._minted(taken.email, taken.passkey.passkey.user_id)
-        session_id = verified(tokens.access_token, self.keys, issuer=self.token_issuer, now=now).session_id
+        session_id = self.issuer.claims(tokens, now=now).session_id
         try:
             self._used(taken.passkey, sign_count, backed_up, used_with=used_with, session_id=session_id)
             return self._at_aal2(self.gateway.refresh(tokens.refresh_token), now=now)
@@ -286,15 +290,8 @@ class PasskeyFlows:
             return tokens
         raise CeremonyFailed
 
-    def _renewed(self, account: Account) -> str:
-        """Fetch tokens that say what was proven, and store them under a new key."""
-        tokens = self.gateway.refresh(account.tokens.refresh_token)
-        key = self.vault.store(account, tokens, renew_key=True)
-        assert key is not None
-        return key
-
     def _at_aal2(self, tokens: Tokens, *, now: float) -> Tokens:
-        claims = verified(tokens.access_token, self.keys, issuer=self.token_issuer, now=now)
+        claims = self.issuer.claims(tokens, now=now)
         if claims.aal != "aal2" or not claims.stamped:
             raise Denied  # the hook or the mirror factor is missing
         return tokens

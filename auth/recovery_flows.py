@@ -15,7 +15,6 @@ from auth.recovery_codes import SALT_BYTES, Parameters, RandomBytes, Recipe
 from auth.refusals import (
     Busy,
     CodesChanged,
-    Denied,
     ExpiredRecoveryCode,
     OldRecoveryCode,
     RecoveryCodesDisabled,
@@ -26,7 +25,7 @@ from auth.refusals import (
     UsedRecoveryCode,
     WrongRecoveryCode,
 )
-from auth.tokens import Claims, KeySet, Tokens, verified
+from auth.tokens import Issuer
 from auth.vault import Account, Vault
 
 MOST_AT_ONCE = 4  # 19 MiB each
@@ -51,8 +50,7 @@ class RecoveryCodes:
 
     gateway: Gateway
     vault: Vault
-    keys: KeySet
-    token_issuer: str
+    issuer: Issuer
     rules: Rules
     peppers: Mapping[str, bytes] = field(repr=False)
     length: int
@@ -120,16 +118,11 @@ class RecoveryCodes:
                 digest = self._digest(code, self._begin(account.user_id))
             left = self._consume(account, digest)
             tokens = self.gateway.refresh(account.tokens.refresh_token)
-            proven, before = self._claims(tokens, now), self._claims(account.tokens, now)
+            proven, before = self.issuer.claims(tokens, now=now), self.issuer.claims(account.tokens, now=now)
             if left is None and proven.proven_at("recovery_code") <= before.proven_at("recovery_code"):
                 self.vault.store(account, tokens)
                 raise TryAgain("That did not go through. Please try the same code again.")
-            if proven.aal != "aal2" or not proven.stamped or proven.session_id != account.session_id:
-                self.vault.store(account, tokens)
-                raise Denied  # the hook is missing
-            key = self.vault.store(account, tokens, renew_key=True)
-            assert key is not None
-            return key, left
+            return self.vault.elevate(account, tokens, proven), left
 
     def _begin(self, user_id: str) -> Recipe:
         def granted(answer: Any) -> Recipe:
@@ -216,9 +209,6 @@ class RecoveryCodes:
             yield
         finally:
             self.slots.release()
-
-    def _claims(self, tokens: Tokens, now: float) -> Claims:
-        return verified(tokens.access_token, self.keys, issuer=self.token_issuer, now=now)
 
 
 def _label(answer: Any) -> int | None:

@@ -113,3 +113,15 @@ def verified(access_token: str, keys: KeySet, *, issuer: str, now: float) -> Cla
         )
     except (jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise SignInRequired from error
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Supabase Auth of this project. Its tokens name `url` as where they come from."""
+
+    url: str
+    keys: KeySet
+
+    def claims(self, tokens: Tokens, *, now: float) -> Claims:
+        """Return what the access token says, or raise what verified() does."""
+        return verified(tokens.access_token, self.keys, issuer=self.url, now=now)

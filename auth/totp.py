@@ -16,7 +16,6 @@ from auth.attempts import Attempt, Rules
 from auth.gateway import Gateway, nothing
 from auth.notices import Notices
 from auth.refusals import (
-    Denied,
     EnrolmentGone,
     Failed,
     Intercepted,
@@ -27,7 +26,7 @@ from auth.refusals import (
     WrongCode,
 )
 from auth.removal import was_last
-from auth.tokens import Claims, KeySet, Tokens, verified
+from auth.tokens import Issuer, Tokens
 from auth.vault import Account, Vault
 
 log = logging.getLogger(__name__)
@@ -39,8 +38,7 @@ class AuthenticatorApps:
 
     gateway: Gateway
     vault: Vault
-    keys: KeySet
-    token_issuer: str
+    issuer: Issuer
     rules: Rules
     notices: Notices
     code_key: bytes  # for the HMAC under which tried codes are remembered
@@ -109,12 +107,7 @@ class AuthenticatorApps:
         )
         challenge_id = self._challenge(account, attempt)
         tokens = self._verify(account, attempt, challenge_id, code, now)
-        proven = self._claims(tokens, now)
-        if proven.aal != "aal2" or not proven.stamped or proven.session_id != account.session_id:
-            self.vault.store(account, tokens)
-            raise Denied  # the hook or the endorsement is missing
-        key = self.vault.store(account, tokens, renew_key=True)
-        assert key is not None
+        key = self.vault.elevate(account, tokens, self.issuer.claims(tokens, now=now))
         with suppress(Unavailable):  # the person is in; at worst one failure stays counted until the next success
             self._end(attempt, "right")
         return key
@@ -142,7 +135,8 @@ class AuthenticatorApps:
             with suppress(Unavailable):
                 self._end(attempt, "unknown")
             tokens = self.gateway.refresh(account.tokens.refresh_token)
-            if self._claims(tokens, now).proven_at("totp") > self._claims(account.tokens, now).proven_at("totp"):
+            proven, before = self.issuer.claims(tokens, now=now), self.issuer.claims(account.tokens, now=now)
+            if proven.proven_at("totp") > before.proven_at("totp"):
                 return tokens
             self.vault.store(account, tokens)
             raise TryAgain from None
@@ -154,9 +148,6 @@ class AuthenticatorApps:
         if outcome != "right":
             log.warning("totp attempt of user %s: %s (%s)", attempt.user_id, outcome, type(refusal).__name__)
         return refusal
-
-    def _claims(self, tokens: Tokens, now: float) -> Claims:
-        return verified(tokens.access_token, self.keys, issuer=self.token_issuer, now=now)
 
 
 def otpauth_uri(secret: str, *, email: str, issuer: str) -> str:

@@ -17,7 +17,7 @@ from cryptography.fernet import InvalidToken, MultiFernet
 from auth.assurance import Factor
 from auth.gateway import Gateway, nothing, yes_or_no
 from auth.recovery_codes import Codes
-from auth.refusals import SignInRequired, Unavailable
+from auth.refusals import Denied, SignInRequired, Unavailable
 from auth.tokens import Claims, Tokens
 
 REFRESH_MARGIN_SECONDS = 60  # refresh before supabase-py would do it by itself, which it does at 10 s
@@ -128,30 +128,31 @@ class Vault:
                 time.sleep(POLL_SECONDS)
         raise Unavailable
 
-    def store(self, account: Account, tokens: Tokens, *, renew_key: bool = False) -> str | None:
-        """Store rotated tokens and give the lease back. With `renew_key`, return the key that replaces the old one.
+    def store(self, account: Account, tokens: Tokens) -> None:
+        """Store rotated tokens and give the lease back.
 
         Raises:
             Unavailable: the lease went to somebody else meanwhile, who has newer tokens.
         """
-        key = secrets.token_urlsafe(32) if renew_key else None
-        stored = self._gateway.call(
-            "vault_store",
-            yes_or_no,
-            p_account=account.id,
-            p_lease_holder=account.lease,
-            p_new_key_hash=_hash(key) if key else None,
-            **self._sealed(tokens),
-        )
-        if not stored:
-            raise Unavailable
+        self._store(account, tokens, new_key_hash=None)
+
+    def renew(self, account: Account, tokens: Tokens) -> str:
+        """As store(), and return the key that replaces the one of before."""
+        key = secrets.token_urlsafe(32)
+        self._store(account, tokens, new_key_hash=_hash(key))
         return key
 
-    def renew(self, account: Account) -> str:
-        """Replace the key and keep the tokens. `account` must have the lease."""
-        key = self.store(account, account.tokens, renew_key=True)
-        assert key is not None
-        return key
+    def elevate(self, account: Account, tokens: Tokens, claims: Claims) -> str:
+        """As renew(), for tokens that a proof has earned; `claims` are theirs.
+
+        Raises:
+            Denied: they do not say aal2, as the hook or an endorsement is missing. They are stored all the same: those
+                of before are used up.
+        """
+        if claims.aal != "aal2" or not claims.stamped or claims.session_id != account.session_id:
+            self.store(account, tokens)
+            raise Denied
+        return self.renew(account, tokens)
 
     def expire(self, user_id: str) -> None:
         """Have every browser of this person fetch new tokens at its next request."""
@@ -173,6 +174,18 @@ class Vault:
             "mfa_endorse_enrolment", yes_or_no, p_account=account.id, p_factor=factor_id, p_secret=self._seal(secret)
         )
         if not endorsed:
+            raise Unavailable
+
+    def _store(self, account: Account, tokens: Tokens, *, new_key_hash: str | None) -> None:
+        stored = self._gateway.call(
+            "vault_store",
+            yes_or_no,
+            p_account=account.id,
+            p_lease_holder=account.lease,
+            p_new_key_hash=new_key_hash,
+            **self._sealed(tokens),
+        )
+        if not stored:
             raise Unavailable
 
     def _read_and_refresh(self, key: str, holder: str, lease: bool, answered: Answered | None) -> Account | None:

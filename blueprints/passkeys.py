@@ -77,7 +77,9 @@ def create():
     if who is None:
         raise SignInRequired
     try:
-        key, name = services().passkeys.register(who.account, credential=form.credential.data, used_with=device())
+        key, name = services().passkeys.register(
+            who.account, credential=form.credential.data, used_with=device(), now=who.now
+        )
     except Refused as refusal:
         return _page(form, who, refusal)
     session.renew(key)

@@ -64,7 +64,7 @@ def update():
     try:
         with services().vault.lease_of(who.account):
             services().gateway.change_password(who.tokens, form.password.data)
-            key = services().vault.renew(who.account)
+            key = services().vault.renew(who.account, who.tokens)
     except Refused as refusal:
         return _form(form, who, refusal)
     session.renew(key)

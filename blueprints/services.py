@@ -11,7 +11,7 @@ from auth.gateway import Gateway
 from auth.notices import Notices
 from auth.passkey_flows import PasskeyFlows
 from auth.recovery_flows import RecoveryCodes
-from auth.tokens import KeySet
+from auth.tokens import Issuer
 from auth.totp import AuthenticatorApps
 from auth.vault import Vault
 
@@ -20,8 +20,7 @@ from auth.vault import Vault
 class Services:
     gateway: Gateway
     vault: Vault
-    keys: KeySet
-    token_issuer: str
+    issuer: Issuer
     apps: AuthenticatorApps
     passkeys: PasskeyFlows
     codes: RecoveryCodes

@@ -30,7 +30,7 @@ from auth.refusals import (
     SignInRequired,
     StepUpRequired,
 )
-from auth.tokens import Claims, Tokens, verified
+from auth.tokens import Claims, Tokens
 from auth.vault import Account, Answered
 from blueprints.services import services
 
@@ -218,7 +218,7 @@ def send_cookie(response: Response) -> Response:
 
 def claims_of(tokens: Tokens) -> Claims:
     """Raise SignInRequired, or return what the access token says."""
-    return verified(tokens.access_token, services().keys, issuer=services().token_issuer, now=services().clock())
+    return services().issuer.claims(tokens, now=services().clock())
 
 
 def _forget_flask_session() -> None:

@@ -81,7 +81,7 @@ def with_passkey():
         return _form(CodeForm(formdata=None), _signed_in(), refusal, of="passkey")
     who = _signed_in(lease=True, answered=answered)
     try:
-        key = services().passkeys.step_up(who.account, credential=form.credential.data, used_with=device())
+        key = services().passkeys.step_up(who.account, credential=form.credential.data, used_with=device(), now=who.now)
     except Refused as refusal:
         return _form(CodeForm(formdata=None), who, refusal, of="passkey")
     session.renew(key)

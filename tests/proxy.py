@@ -193,7 +193,7 @@ def app_behind_proxy(url: str | None = None, **settings: Any) -> Flask:
     """The app, reaching Supabase through the proxy at `url` or PROXY_URL. Tokens go on naming Supabase itself."""
     app = create_app(Settings(supabase_url=url or os.environ["PROXY_URL"], **settings))
     services = app.extensions["stepup"]
-    issuer = f"{os.environ['SUPABASE_URL']}/auth/v1"
-    flows = {name: replace(getattr(services, name), token_issuer=issuer) for name in ("apps", "passkeys", "codes")}
-    app.extensions["stepup"] = replace(services, token_issuer=issuer, **flows)
+    issuer = replace(services.issuer, url=f"{os.environ['SUPABASE_URL']}/auth/v1")
+    flows = {name: replace(getattr(services, name), issuer=issuer) for name in ("apps", "passkeys", "codes")}
+    app.extensions["stepup"] = replace(services, issuer=issuer, **flows)
     return with_cheap_codes(app)

@@ -469,6 +469,23 @@ def test_a_passkey_that_is_removed_while_it_signs_in_opens_nothing(alice, here, 
     assert {row["aal"] for row in everything_of(alice)["sessions"]} == {"aal1"}
 
 
+def test_a_proof_that_does_not_reach_the_token_opens_nothing_and_says_so(alice, thief, device):
+    """As with the hook switched off: the database knows of the proof, and Supabase's token does not."""
+
+    def forgets():
+        alice.database.execute(
+            "delete from auth.mfa_amr_claims c using auth.sessions s"
+            " where s.id = c.session_id and s.user_id = %s and c.authentication_method = 'mfa/webauthn'",
+            [alice.id],
+        )
+
+    with before_request(alice.app, "/auth/v1/token", forgets):
+        refused = step_up(thief, device)
+    assert refused.status_code == 503
+    assert "not set up completely" in refused
+    assert thief.get("/account").location.startswith("/mfa/challenge")  # signed in as before: the tokens were kept
+
+
 def test_a_session_that_ended_while_it_was_stepping_up_stays_ended(alice, thief, device):
     session_id = claims_of(alice, thief)["session_id"]
 
