@@ -11,13 +11,12 @@ PROJECT = Path(__file__).parent.parent
 UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
-def read(*, site_url: str | None = None, project: Path = PROJECT) -> Config:
-    """Return the switches of `project`/supabase/config.toml.
+def read() -> Config:
+    """Return the switches of supabase/config.toml.
 
-    `site_url` is where the app runs, if not where the file says. A switch the file leaves out keeps Supabase
-    Auth's own default.
+    A switch the file leaves out keeps Supabase Auth's own default.
     """
-    settings = tomllib.loads((project / "supabase" / "config.toml").read_text())
+    settings = tomllib.loads((PROJECT / "supabase" / "config.toml").read_text())
     auth: dict[str, Any] = settings["auth"]
     email = auth.get("email", {})
     totp = auth.get("mfa", {}).get("totp", {})
@@ -55,11 +54,11 @@ def read(*, site_url: str | None = None, project: Path = PROJECT) -> Config:
         # A switch of the hosted dashboard which this file has no name for.
         "sb_forwarded_for": True,
         "mail_templates": {
-            kind: MailTemplate(template["subject"], (project / template["content_path"]).read_text())
+            kind: MailTemplate(template["subject"], (PROJECT / template["content_path"]).read_text())
             for kind, template in email.get("template", {}).items()
         },
     }
-    return Config(site_url=site_url or auth["site_url"], **_given(**values))
+    return Config(site_url=auth["site_url"], **_given(**values))
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -88,10 +88,9 @@ def running(
     if account:
         binaries = _reachable_binaries(binaries, account, shared_home or state)
     home = _home(state, account)
-    data, socket_folder = home / "data", home / "socket"
+    data, socket_folder = home / "data", _socket_folder(home)
     temporary = [state, _elsewhere(state)] if throw_away else []
-    if len(os.fsencode(socket_folder / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
-        socket_folder = Path(tempfile.mkdtemp(prefix="stepup-", dir="/tmp"))
+    if socket_folder.parent != home:
         temporary.append(socket_folder)
     _make_private(socket_folder, account)
     url = _url(socket_folder)
@@ -103,12 +102,7 @@ def running(
     settings = SETTINGS | {"unix_socket_directories": str(socket_folder)}
     settings |= THROW_AWAY_SETTINGS if throw_away else {}
     process = supervisor.start(
-        [
-            binaries.tool("postgres"),
-            "-D",
-            str(data),
-            *(f"--{name}={value}" for name, value in settings.items()),
-        ],
+        [binaries.tool("postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())],
         stop_signal=signal.SIGINT,  # "fast": does not wait for clients to leave, as SIGTERM would
         restart=True,
         user=(account.uid, account.gid) if account else None,
@@ -123,6 +117,14 @@ def running(
     finally:
         supervisor.stop(process)
         _stop_left_over(data)
+
+
+def _socket_folder(home: Path) -> Path:
+    """In `home`, unless the socket's path would be longer than the system takes."""
+    folder = home / "socket"
+    if len(os.fsencode(folder / ".s.PGSQL.5432")) <= LONGEST_SOCKET_PATH:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="stepup-", dir="/tmp"))
 
 
 def clear(state: Path) -> None:

@@ -116,10 +116,9 @@ def start(
             )
         database.prepare(database_url, migrations=migrations)
         secrets = installation.load_or_create(folder)
-        switches = settings or config.read()
         platform = Platform(
             url=f"http://{HOST}:{listener.getsockname()[1]}",
-            config=replace(switches, site_url=site_url) if site_url else switches,
+            config=_switches(settings, site_url),
             keys=secrets.keys,
             auth_pool=undo.enter_context(database.pool("supabase_auth_admin", database_url)),
             rest_pool=undo.enter_context(database.pool("authenticator", database_url)),
@@ -131,6 +130,11 @@ def start(
         undo.enter_context(mail_server.serving(platform, mail_listener))
         mail_url = f"smtp://{HOST}:{mail_listener.getsockname()[1]}"
         yield Stack(platform.url, mail_url, database_url, secrets, has_demo_account=demo, state=folder)
+
+
+def _switches(settings: Config | None, site_url: str | None) -> Config:
+    found = settings or config.read()
+    return replace(found, site_url=site_url) if site_url else found
 
 
 def reset(state: Path) -> None:

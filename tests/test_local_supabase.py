@@ -359,11 +359,19 @@ def test_an_unknown_path_is_a_plain_404(stack_url):
 
 
 def test_the_switches_come_from_the_cli_s_own_file():
-    switches = config.read(site_url="http://localhost:5001")
-    assert switches.site_url == "http://localhost:5001"
+    switches = config.read()
+    assert switches.site_url == "http://localhost:5000"
     assert switches.access_token_hook == "pg-functions://postgres/public/stamp_assurance"
     assert switches.mail_interval_seconds == 1
     assert switches.enable_confirmations and switches.minimum_password_length == 10
+
+
+def test_links_in_mails_lead_to_where_the_app_is_said_to_run():
+    with start(site_url="http://localhost:5001") as stack:
+        headers = {"apikey": stack.installation.keys.secret_key}
+        wanted = {"type": "magiclink", "email": "alice@example.com"}
+        link = http("POST", f"{stack.url}/auth/v1/admin/generate_link", headers, json=wanted).json()
+    assert link["redirect_to"] == "http://localhost:5001"
 
 
 @pytest.fixture
