@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from flask import Flask, Response, current_app, redirect, request, url_for
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from limits.errors import StorageError
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from werkzeug.exceptions import HTTPException
@@ -205,6 +206,7 @@ def _handle_errors(app: Flask) -> None:
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(CSRFError, _csrf_error)
     app.register_error_handler(RateLimitExceeded, lambda _: refusal_page(TooManyRequests()))
+    app.register_error_handler(StorageError, _uncounted)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _crashed)
 
@@ -241,6 +243,8 @@ def _configure(app: Flask, settings: Settings) -> None:
         SECURITY_KEY_ROLES=frozenset(settings.security_key_roles),
         RATE_LIMITS=settings.rate_limits,
         RATELIMIT_STORAGE_URI=settings.redis_url,
+        # Its errors under one name, and soon: nobody tries uncounted while Redis is away, and nobody waits for long.
+        RATELIMIT_STORAGE_OPTIONS={"wrap_exceptions": True, "socket_connect_timeout": 2, "socket_timeout": 2},
     )
     if settings.trusted_proxies:
         # Only as many entries of X-Forwarded-For are believed as there are proxies of ours to have written them.
@@ -359,6 +363,11 @@ def _refused(refusal: Refused) -> Response:
     if isinstance(refusal, Unavailable):
         log.warning("Supabase: %s", type(refusal.__cause__).__name__)
     return refusal_page(refusal)
+
+
+def _uncounted(error: StorageError) -> Response:
+    log.warning("tries cannot be counted: %s", type(error.storage_error).__name__)
+    return refusal_page(Unavailable())
 
 
 def _factor_required(detour: FactorRequired) -> Response:

@@ -10,6 +10,7 @@ from auth.refusals import MailJustSent, Refused
 from blueprints import session
 from blueprints.forms import ButtonForm, email_field
 from blueprints.htmx import form_page, leave_for
+from blueprints.limits import limited
 from blueprints.services import services
 
 bp = Blueprint("change_email", __name__, url_prefix="/account/change-email")
@@ -27,6 +28,7 @@ def show():
 
 
 @bp.post("")
+@limited
 def create():
     who = session.require(ADDRESS)
     form = NewAddressForm()
@@ -40,6 +42,7 @@ def create():
 
 
 @bp.post("/resend")
+@limited
 def resend():
     who = session.require(ADDRESS)
     try:

@@ -1,9 +1,13 @@
 """How often one address may try."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.people import Browser, form
-from tests.test_app import make_app, settings  # noqa: F401  # make_app is a fixture
+from tests.test_app import PROJECT, make_app, settings  # noqa: F401  # make_app is a fixture
 
 
 @pytest.fixture
@@ -31,6 +35,51 @@ def test_guessing_does_not_go_on_at_another_page(browser):
     asked = form(browser.get("/forgot-password"), "/forgot-password")
     asked["email"] = "nobody@example.com"
     assert asked.submit().status_code == 429
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/login/passkey", "/login/mail", "/signup", "/signup/resend", "/auth/confirm", "/forgot-password"]
+)
+def test_every_try_of_a_visitor_counts_as_one(browser, path):
+    token = form(browser.get("/login"), "/login")["csrf_token"].value
+    for _ in range(3):
+        try_password(browser)
+    assert browser.post(path, {"csrf_token": token}).status_code == 429
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/mfa/challenge",
+        "/mfa/challenge/passkey",
+        "/mfa/challenge/recovery-code",
+        "/settings/security/recovery-codes",
+        "/settings/security/recovery-codes/confirm",
+        "/account/change-email",
+        "/account/change-email/resend",
+    ],
+)
+def test_and_so_does_every_try_of_a_person(make_app, new_person, path):  # noqa: F811
+    alice = new_person(app=make_app(rate_limits="3 per minute"))
+    browser = alice.signs_in()  # the first
+    token = form(browser.get("/account"), "/account")["csrf_token"].value
+    for _ in range(2):
+        assert browser.post("/mfa/challenge", {"csrf_token": token}).status_code == 422
+    assert browser.post(path, {"csrf_token": token}).status_code == 429
+
+
+def test_while_tries_cannot_be_counted_nobody_tries_and_pages_are_still_read():
+    """In a process of its own: the limiter has one store for all apps of a process."""
+    shows = (
+        "import re, app; c = app.create_app().test_client(); page = c.get('/login');"
+        ' token = re.search(\'name="csrf_token"[^>]* value="([^"]+)\', page.text)[1];'
+        " answer = c.post('/login', data={'csrf_token': token, 'email': 'a@b.test', 'password': 'x'});"
+        " print(page.status_code, answer.status_code, 'Traceback' in answer.text)"
+    )
+    environment = os.environ | {"REDIS_URL": "redis://127.0.0.1:1", "PYTHONPATH": str(PROJECT)}
+    run = subprocess.run([sys.executable, "-c", shows], env=environment, capture_output=True, text=True, timeout=60)
+    assert run.stdout.split() == ["200", "503", "False"], run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_reading_pages_is_not_trying(browser):
