@@ -142,6 +142,7 @@ def test_cookies_are_out_of_reach_of_scripts_and_other_sites(alice):
     cookies = alice.submits_password(browser).headers.getall("Set-Cookie")
     assert len([cookie for cookie in cookies if cookie.startswith("stepup=")]) == 1
     assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie for cookie in cookies)
+    assert not any("Max-Age" in cookie or "Expires" in cookie for cookie in cookies)  # gone with the browser
 
 
 def test_on_https_cookies_are_secure_and_bound_to_the_host(make_app, alice):

@@ -26,6 +26,7 @@ from auth.refusals import (
 from tests.people import Browser, Person, form
 from tests.proxy import app_behind_proxy, running_proxy
 from tests.stranger import Stranger
+from tests.test_app import make_app  # noqa: F401  # a fixture
 
 RULES = Rules()
 
@@ -233,6 +234,29 @@ def test_beyond_the_cap_no_attempt_begins_and_the_cap_is_a_setting(alice_with_to
     set_counts(alice_with_totp, failures=0, since_success=9)
     assert isinstance(begin(alice_with_totp, "a code", Rules(cap=9)), Disabled)
     assert isinstance(begin(alice_with_totp, "a code", Rules(cap=10)), Attempt)
+
+
+def test_limit_and_window_are_settings(make_app, alice_with_totp):  # noqa: F811
+    alice_with_totp.app = make_app(mfa_attempts_limit=2, mfa_attempts_window_seconds=60)
+    browser = at_challenge(alice_with_totp)
+    wrong = [alice_with_totp.phones[0].wrong_code(nth) for nth in range(2)]
+    assert "One try is left" in alice_with_totp.submits_code(browser, wrong[0])
+    locked = alice_with_totp.submits_code(browser, wrong[1])
+    assert locked.status_code == 429
+    assert 50 < int(locked.headers["Retry-After"]) <= 60
+
+
+def test_the_servers_log_names_who_entered_a_wrong_code_and_nothing_else_of_them(alice, alice_at_aal2, caplog):
+    codes = alice.makes_codes(alice_at_aal2)
+    browser = at_challenge(alice)
+    caplog.set_level("DEBUG")
+    wrong, unknown = alice.phones[0].wrong_code(), "ABCD-EFGH"
+    alice.submits_code(browser, wrong)
+    alice.submits_recovery_code(browser, unknown)
+    alice.submits_recovery_code(browser, codes[0])
+    assert caplog.text.count(alice.id) == 2
+    for secret in (alice.email, alice.password, wrong, unknown, unknown.replace("-", ""), *codes):
+        assert secret not in caplog.text
 
 
 def test_an_attempt_is_for_ones_own_app(new_person):

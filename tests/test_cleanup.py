@@ -1,9 +1,12 @@
 """`flask cleanup`: what has outlived its purpose goes, what is in use stays. And the page that says so."""
 
 import re
-from pathlib import Path
 
-PROJECT = Path(__file__).parent.parent
+import pytest
+
+from tests.authenticator import Authenticator
+from tests.ceremonies import add_passkey
+from tests.test_app import PROJECT, make_app  # noqa: F401  # make_app is a fixture
 
 
 def cleanup(app):
@@ -78,6 +81,89 @@ def test_the_log_goes_after_ninety_days(alice, app, database):
     )
     assert cleanup(app)["security_events"] >= 1
     assert rows(database, "public.security_events", "user_id = %s", alice.id) == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "kept", "gone"),
+    [
+        ("public.mfa_spent_codes.spent_at", "119 seconds", "121 seconds"),
+        ("public.mfa_challenge_grants.expires_at", "59 minutes", "61 minutes"),
+        ("public.webauthn_challenges.expires_at", "-1 minute", "1 second"),
+        ("public.mfa_recovery_sets.replaced_at", "47 hours", "49 hours"),  # as log_days below, as the next
+        ("public.security_events.at", "47 hours", "49 hours"),
+        ("public.mfa_attempts.window_started", "23 hours", "25 hours"),
+        ("auth.mfa_challenges.created_at", "23 hours", "25 hours"),
+        ("auth.audit_log_entries.created_at", "47 hours", "49 hours"),
+        ("public.web_account_sessions.created_at", "71 hours", "73 hours"),
+    ],
+)
+def test_what_is_as_old_as_the_settings_say_goes_and_the_rest_stays(make_app, alice, database, column, kept, gone):  # noqa: F811
+    schema, table, moment = column.split(".")
+    mine = rows_of_each_kind(alice, database)[table]
+    app = make_app(session_days=3, log_days=2, address_days=1)
+    for age, left in ((kept, 1), (gone, 0)):
+        aged = f"update {schema}.{table} set {moment} = now() - %s::interval where {mine}"
+        database.execute(aged, [age, alice.id])
+        cleanup(app)
+        assert rows(database, f"{schema}.{table}", mine, alice.id) == left, age
+
+
+def rows_of_each_kind(alice, database):
+    """Write what is kept about somebody who has just signed in; return, by table, how one row of it is found."""
+    browser = alice.signs_in()
+    alice.set_up_app(browser)  # a spent code, a challenge, lines of the logs
+    alice.makes_codes(browser)
+    database.execute("delete from public.security_events where user_id = %s and event <> 'codes_made'", [alice.id])
+    factor = "factor_id in (select id from auth.mfa_factors where user_id = %s)"
+    database.execute(f"delete from auth.mfa_challenges where {factor}", [alice.id])
+    for table, columns in (
+        ("public.mfa_challenge_grants (factor_id)", "id"),
+        ("public.mfa_challenge_grants (factor_id)", "id"),  # of the two, the challenge takes one
+        ("auth.mfa_challenges (id, factor_id, created_at, ip_address)", "gen_random_uuid(), id, now(), '::1'"),
+    ):
+        database.execute(f"insert into {table} select {columns} from auth.mfa_factors where user_id = %s", [alice.id])
+    database.execute(
+        "insert into public.webauthn_challenges (challenge, purpose, made_for) values (%s, 'step_up', 'x')", [alice.id]
+    )
+    database.execute("update public.mfa_attempts set failures = 0, since_success = 0 where user_id = %s", [alice.id])
+    entry = "payload ->> 'actor_id' = %s and payload ->> 'action' = 'login'"
+    return {
+        "mfa_spent_codes": factor,
+        "mfa_challenge_grants": factor,
+        "mfa_challenges": factor,
+        "webauthn_challenges": "challenge = %s",
+        "audit_log_entries": entry,
+    } | dict.fromkeys(["mfa_recovery_sets", "security_events", "mfa_attempts", "web_account_sessions"], "user_id = %s")
+
+
+def test_addresses_in_supabases_log_go_before_its_lines(make_app, alice, database):  # noqa: F811
+    alice.signs_in()
+    mine = "payload ->> 'actor_id' = %s and ip_address <> ''"
+    database.execute(
+        "update auth.audit_log_entries set ip_address = '192.0.2.1' where payload ->> 'actor_id' = %s", [alice.id]
+    )
+    app = make_app(log_days=2, address_days=1)
+    for age, left in (("23 hours", 1), ("25 hours", 0)):
+        database.execute(
+            "update auth.audit_log_entries set created_at = now() - %s::interval where payload ->> 'actor_id' = %s",
+            [age, alice.id],
+        )
+        cleanup(app)
+        assert rows(database, "auth.audit_log_entries", mine, alice.id) == left
+    assert rows(database, "auth.audit_log_entries", "payload ->> 'actor_id' = %s", alice.id) == 1
+
+
+def test_what_belongs_to_sessions_and_sign_ins_that_are_over_goes(alice, app, database):
+    browser = alice.signs_in()
+    add_passkey(browser, Authenticator())
+    opened = "passkey_id in (select id from public.mfa_passkeys where user_id = %s)"
+    cleanup(app)
+    assert rows(database, "public.mfa_passkey_sessions", opened, alice.id) == 1
+    database.execute("delete from auth.sessions where user_id = %s", [alice.id])
+    database.execute("insert into public.web_vaults (key_hash) values (%s)", [alice.id])
+    cleanup(app)
+    assert rows(database, "public.mfa_passkey_sessions", opened, alice.id) == 0
+    assert rows(database, "public.web_vaults", "key_hash = %s", alice.id) == 0
 
 
 def test_the_page_on_data_names_every_table(database):

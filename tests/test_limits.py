@@ -38,7 +38,8 @@ def test_guessing_does_not_go_on_at_another_page(browser):
 
 
 @pytest.mark.parametrize(
-    "path", ["/login", "/login/passkey", "/login/mail", "/signup", "/signup/resend", "/auth/confirm", "/forgot-password"]
+    "path",
+    ["/login", "/login/passkey", "/login/mail", "/signup", "/signup/resend", "/auth/confirm", "/forgot-password"],
 )
 def test_every_try_of_a_visitor_counts_as_one(browser, path):
     token = form(browser.get("/login"), "/login")["csrf_token"].value

@@ -126,6 +126,20 @@ def test_whoever_holds_a_role_named_in_the_settings_is_offered_the_security_key_
         assert first_buttons(browser)[0] == first
 
 
+def test_the_roles_and_whom_passkeys_are_made_for_are_settings(alice):
+    alice.gets_roles("editor")
+    settings = Settings(
+        security_key_roles=("editor",), rp_id="stepup.example", public_url="http://login.stepup.example"
+    )
+    alice.app = create_app(settings)
+    try:
+        browser = alice.signs_in()
+        assert first_buttons(browser)[0] == "key-form"
+        assert options_on(browser, browser.get(PASSKEYS), "key-form").json["rp"]["id"] == "stepup.example"
+    finally:
+        alice.app.extensions["stepup"].gateway.close()
+
+
 def test_nobody_becomes_an_admin_by_saying_so(alice):
     stranger = Stranger().signs_in_as(alice)
     stranger.send("PUT", "auth/v1/user", json={"data": {"roles": ["admin"], "app_metadata": {"roles": ["admin"]}}})

@@ -1,5 +1,6 @@
 """Recovery codes: drawn, made, confirmed, used, replaced; guessed at, raced for, and over a bad line."""
 
+import contextlib
 import re
 import secrets
 import signal
@@ -16,13 +17,14 @@ import pytest
 from app import create_app
 from auth import recovery_codes
 from auth.recovery_codes import ALPHABET, Parameters, draw_set, is_code, normalised, shown
-from auth.refusals import RecoveryCodesLocked, Refused, SignInRequired, WrongRecoveryCode
+from auth.refusals import Busy, RecoveryCodesLocked, Refused, SignInRequired, WrongRecoveryCode
 from tests.authenticator import Authenticator
 from tests.ceremonies import add_passkey, sign_in
 from tests.mailbox import link_to
 from tests.people import Browser, Person, alerts, form
 from tests.proxy import app_behind_proxy, running_app, running_proxy
 from tests.settings import CHEAP
+from tests.test_app import make_app  # noqa: F401  # a fixture
 
 PAGE = "/settings/security/recovery-codes"
 CONFIRM = PAGE + "/confirm"
@@ -656,6 +658,24 @@ def test_when_all_memory_for_checking_is_taken_the_person_waits_and_loses_no_try
     assert "Too many people are entering codes" in page
     assert attempts(alice) == 0
     assert visitor.submits_recovery_code(browser, alice.codes[0]).location == "/settings/security"
+
+
+def test_four_are_computed_at_once_in_a_process(app):
+    codes = app.extensions["stepup"].codes
+    with contextlib.ExitStack() as computing:
+        for _ in range(4):
+            computing.enter_context(codes._slot())
+        with pytest.raises(Busy), codes._slot():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [({}, (8, None)), ({"recovery_code_length": 16}, (16, None)), ({"recovery_code_ttl_days": 90}, (8, 90))],
+)
+def test_length_and_days_come_from_the_settings(make_app, settings, found):  # noqa: F811
+    codes = make_app(**settings).extensions["stepup"].codes
+    assert (codes.length, codes.ttl_days) == found
 
 
 # A bad line

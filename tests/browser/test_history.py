@@ -1,5 +1,6 @@
 """Back, reload and other tabs: what was on the screen is not what may be seen or done now."""
 
+import json
 import re
 
 import pytest
@@ -62,6 +63,20 @@ def test_nothing_that_is_secret_is_left_in_the_browser(page, alice):
     assert page.evaluate("history.state") in (None, {"htmx": True})
     assert page.url.endswith("/settings/security/totp")
     assert {cookie["httpOnly"] for cookie in page.context.cookies()} == {True}
+
+
+def test_of_the_people_of_a_browser_the_last_five_are_remembered_by_it_alone(page, alice):
+    sent = []
+    page.on("request", lambda request: sent.append(f"{request.url} {request.post_data} {request.headers}"))
+    SignIn.open(page)
+    page.evaluate("localStorage.people = JSON.stringify(['00000001', '00000002', '00000003', '00000004', '00000005'])")
+    SignIn(page).sign_in(alice.email, alice.password)
+    Account(page)
+    page.wait_for_load_state()  # the scripts, which remember
+    people = json.loads(page.evaluate("localStorage.people"))
+    assert people[:4] == ["00000002", "00000003", "00000004", "00000005"]
+    assert len(people) == 5
+    assert not any(person in request for person in people for request in sent)
 
 
 def test_reloading_after_a_form_writes_nothing_twice(signed_in):
