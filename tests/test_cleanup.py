@@ -9,6 +9,14 @@ from tests.ceremonies import add_passkey
 from tests.test_app import PROJECT, make_app  # noqa: F401  # make_app is a fixture
 
 
+@pytest.fixture(autouse=True)
+def one_at_a_time(database):
+    """It is everybody's rows that go: another worker's run would do what this one is to be seen doing."""
+    database.execute("select pg_advisory_lock(hashtext('cleanup'))")
+    yield
+    database.execute("select pg_advisory_unlock(hashtext('cleanup'))")
+
+
 def cleanup(app):
     result = app.test_cli_runner().invoke(args=["cleanup"])
     assert result.exit_code == 0, result.output
