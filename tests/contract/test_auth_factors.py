@@ -387,3 +387,24 @@ def _age_challenge(database, challenge, *, seconds):
         "update auth.mfa_challenges set created_at = created_at - make_interval(secs => %s) where id = %s",
         [seconds, challenge],
     )
+
+
+def test_two_challenges_in_the_same_microsecond_are_both_made(our_server, database, alices_phone, alices_app):
+    """Section 9.2: last_challenged_at is unique across the table."""
+    tablet = alices_phone.enroll("tablet")
+    database.execute("create sequence public.clock_stops")
+    database.execute(
+        "create function public.stop_clock() returns trigger language plpgsql security definer as $$ begin"
+        " if nextval('public.clock_stops') <= 2 then new.last_challenged_at := '2020-01-01'; end if;"
+        " return new; end $$"
+    )
+    database.execute(
+        "create trigger stop_clock before update of last_challenged_at on auth.mfa_factors"
+        " for each row execute function public.stop_clock()"
+    )
+    try:
+        for factor in (alices_app, tablet):
+            alices_phone.challenge(factor)
+    finally:
+        database.execute("drop function public.stop_clock cascade")
+        database.execute("drop sequence public.clock_stops")
