@@ -70,7 +70,7 @@ GRANTS = {
             "cleanup(integer,integer,integer)",
             "doctor_facts(text[],uuid)",
             "export_account(uuid)",
-            "log_of(uuid,integer,bigint)",
+            "log_of(uuid,integer,bigint,boolean)",
             "mfa_begin_attempt(uuid,uuid,text,integer,integer,integer)",
             "mfa_discard_enrolments(uuid)",
             "mfa_end_attempt(uuid,uuid,text,bigint,text,integer,integer,integer)",

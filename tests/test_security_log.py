@@ -2,7 +2,7 @@
 
 import pytest
 
-from auth.security_log import SENTENCES, entries
+from auth.security_log import SENTENCES, entries, page_of
 from tests import ceremonies
 from tests.authenticator import Authenticator
 from tests.mailbox import link_to
@@ -240,3 +240,14 @@ def test_the_page_takes_two_requests_to_supabase(alice, round_trips):
     round_trips.clear()
     browser.get(LOG)
     assert round_trips == ["POST /rest/v1/rpc/vault_read", "POST /rest/v1/rpc/log_of"]
+
+
+def test_who_of_support_looked_is_told_to_support_alone(alice, new_person, database):
+    admin = new_person("admin")
+    database.execute(
+        "insert into public.security_events (user_id, event, actor) values (%s, 'looked_at', %s)", [alice.id, admin.id]
+    )
+    gateway = alice.app.extensions["stepup"].gateway
+    assert [(entry.by_support, entry.actor) for entry in page_of(gateway, alice.id)] == [(True, None)]
+    told = "select public.log_of(%s, 50, p_for_support => true) -> 0 ->> 'actor' as actor"
+    assert database.execute(told, [alice.id]).fetchone() == {"actor": admin.email}

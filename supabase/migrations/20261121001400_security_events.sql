@@ -32,13 +32,16 @@ $$;
 
 
 -- A page of somebody's log, newest first; p_before is the id of the last entry of the page before:
--- [{"id": 7, "at": 1790000000.5, "event": …, "what": {…}, "by_support": false, "actor": null or an address}]
-create function public.log_of(p_user uuid, p_most integer, p_before bigint default null) returns jsonb
+-- [{"id": 7, "at": 1790000000.5, "event": …, "what": {…}, "by_support": false, "actor": address}].
+-- Who of support it was is for support alone: without p_for_support, "actor" is null.
+create function public.log_of(
+  p_user uuid, p_most integer, p_before bigint default null, p_for_support boolean default false
+) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select coalesce(jsonb_agg(to_jsonb(entry) order by entry.id desc), '[]')
     from (
       select id, extract(epoch from at) as at, event, what, actor is not null as by_support,
-             (select email from auth.users where id = e.actor) as actor
+             (select email from auth.users where id = e.actor and p_for_support) as actor
         from public.security_events e
        where user_id = p_user and (p_before is null or id < p_before)
        order by id desc limit p_most) entry
@@ -151,7 +154,7 @@ create trigger log_sign_ins
 revoke all on public.security_events from public, anon, authenticated, service_role;
 revoke all on sequence public.security_events_id_seq from public, anon, authenticated, service_role;
 revoke all on function public.log_event(uuid, text, jsonb, uuid) from public, anon, authenticated, service_role;
-revoke all on function public.log_of(uuid, integer, bigint) from public, anon, authenticated, service_role;
+revoke all on function public.log_of(uuid, integer, bigint, boolean) from public, anon, authenticated, service_role;
 revoke all on function public.log_account() from public, anon, authenticated, service_role;
 revoke all on function public.log_apps() from public, anon, authenticated, service_role;
 revoke all on function public.log_passkeys() from public, anon, authenticated, service_role;
@@ -159,4 +162,4 @@ revoke all on function public.log_sheets() from public, anon, authenticated, ser
 revoke all on function public.log_codes() from public, anon, authenticated, service_role;
 revoke all on function public.log_sign_ins() from public, anon, authenticated, service_role;
 
-grant execute on function public.log_of(uuid, integer, bigint) to service_role;
+grant execute on function public.log_of(uuid, integer, bigint, boolean) to service_role;

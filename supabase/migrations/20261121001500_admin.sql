@@ -94,7 +94,7 @@ begin
              order by s.created_at desc), '[]')
         from auth.sessions s left join public.web_account_sessions a on a.session_id = s.id
        where s.user_id = p_user),
-    'log', public.log_of(p_user, p_most));
+    'log', public.log_of(p_user, p_most, p_for_support => true));
 end $$;
 
 
