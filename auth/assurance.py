@@ -128,9 +128,9 @@ class SignInAgain:
 @dataclass(frozen=True)
 class Deny:
     """No proof would help. Unstamped: our access token hook is missing. Closed: a factor is needed, and none can be
-    set up at the moment."""
+    set up at the moment. Last: a factor is needed, and this is the only one."""
 
-    reason: Literal["unstamped", "role", "closed"]
+    reason: Literal["unstamped", "role", "closed", "last"]
 
 
 Decision = Allow | Challenge | EnrolFirst | SignInAgain | Deny
@@ -148,6 +148,8 @@ def decide(claims: Claims, factors: Sequence[Factor], action: Action, policy: Po
         return Deny("role")
     if action in (ADD_FACTOR, FINISH_FACTOR) and not policy.enrolment:
         return Deny("closed")
+    if action == REMOVE_LAST_FACTOR and policy.wants_factor(claims.roles, NOTES):
+        return Deny("last")
     methods, max_age = action.freshness.methods, action.freshness.max_age
     if factors:
         proven = _is_fresh(factor_age(claims, now=now, methods=methods), max_age)

@@ -10,7 +10,7 @@ from wtforms import BooleanField, HiddenField, StringField
 from wtforms.validators import AnyOf, DataRequired, Length, Optional
 
 from auth import passkeys
-from auth.assurance import ADD_FACTOR, REMOVE_FACTOR, SECURITY
+from auth.assurance import ADD_FACTOR, REMOVE_FACTOR, REMOVE_LAST_FACTOR, SECURITY
 from auth.passkey_flows import MOST_PASSKEYS
 from auth.refusals import Refused, SignInRequired, TooManyPasskeys, UnknownPasskey
 from blueprints import session
@@ -19,7 +19,7 @@ from blueprints.elsewhere import elsewhere_field, sign_out_if
 from blueprints.htmx import form_page, leave_for
 from blueprints.interrupted import carried
 from blueprints.recovery_codes import leave_with_codes
-from blueprints.removal import RemoveForm, is_last, permit_last, removed, said_before
+from blueprints.removal import RemoveForm, is_last, removed, said_before
 from blueprints.services import services
 
 bp = Blueprint("passkeys", __name__, url_prefix="/settings/security/passkeys")
@@ -116,7 +116,7 @@ def remove(passkey_id):
     owned = _passkeys(who)
     kept = _kept(owned, passkey_id)
     if last := is_last(who, owned):
-        permit_last(who)
+        session.permit(who, REMOVE_LAST_FACTOR)
     last = services().passkeys.remove(who.account.user_id, kept.id, even_last=last)
     return removed(who, kept.name, RemoveForm(), "passkeys.show", last=last)
 

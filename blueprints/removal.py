@@ -4,9 +4,6 @@ from flask import flash, url_for
 from flask_wtf import FlaskForm
 
 from auth import forecast
-from auth.assurance import NOTES, REMOVE_LAST_FACTOR
-from auth.refusals import LastFactorNeeded
-from blueprints import session
 from blueprints.elsewhere import elsewhere_field, sign_out_if
 from blueprints.htmx import leave_for
 from blueprints.services import services
@@ -36,13 +33,6 @@ def said_before(who, kept, factor_id):
     last = is_last(who, kept)
     rest = ways(who, kept, without=factor_id)
     return {"last": last, "forecast": forecast.of_removal(rest, codes_left(who), last=last)}
-
-
-def permit_last(who):
-    """Raise unless this person may remove their last second factor: irreversible, as it lowers all sessions."""
-    if services().policy.wants_factor(who.claims.roles, NOTES):
-        raise LastFactorNeeded
-    session.permit(who, REMOVE_LAST_FACTOR)
 
 
 def removed(who, name, form, page, *, last):

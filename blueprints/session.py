@@ -26,6 +26,7 @@ from auth.refusals import (
     Denied,
     EnrolmentClosed,
     FactorRequired,
+    LastFactorNeeded,
     NotYours,
     SignInRequired,
     StepUpRequired,
@@ -129,7 +130,7 @@ def require(action: Action) -> Session:
         SignInRequired, StepUpRequired: they have to prove something first; app.py sends them there and back.
         FactorRequired: they have to set up a second factor first.
         CodesUsedUp: they need a new sheet first, or the next loss would lock them out.
-        NotYours, EnrolmentClosed
+        NotYours, EnrolmentClosed, LastFactorNeeded
         Denied: the site is not set up so that anybody could be let in.
     """
     who = current()
@@ -153,6 +154,8 @@ def permit(who: Session, action: Action) -> None:
             raise NotYours
         case Deny("closed"):
             raise EnrolmentClosed
+        case Deny("last"):
+            raise LastFactorNeeded
         case Deny():
             raise Denied
         case _:

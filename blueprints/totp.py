@@ -5,7 +5,7 @@ from flask_wtf import FlaskForm
 from wtforms import HiddenField, StringField
 from wtforms.validators import DataRequired, Length
 
-from auth.assurance import ADD_FACTOR, FINISH_FACTOR, REMOVE_FACTOR, SECURITY
+from auth.assurance import ADD_FACTOR, FINISH_FACTOR, REMOVE_FACTOR, REMOVE_LAST_FACTOR, SECURITY
 from auth.refusals import EnrolmentGone, Refused, SignInRequired, TooManyFactors, UnknownFactor
 from auth.totp import grouped, otpauth_uri, qr_svg
 from blueprints import session
@@ -14,7 +14,7 @@ from blueprints.forms import ButtonForm, code_field
 from blueprints.htmx import form_page, leave_for
 from blueprints.interrupted import carried
 from blueprints.recovery_codes import leave_with_codes
-from blueprints.removal import RemoveForm, permit_last, removed, said_before
+from blueprints.removal import RemoveForm, removed, said_before
 from blueprints.services import services
 
 bp = Blueprint("totp", __name__, url_prefix="/settings/security/totp")
@@ -109,7 +109,7 @@ def remove(factor_id):
     who = session.require(REMOVE_FACTOR)
     app = _app(who, factor_id)
     if last := len(who.factors) == 1:
-        permit_last(who)
+        session.permit(who, REMOVE_LAST_FACTOR)
     last = services().apps.remove(who.account.user_id, app.id, even_last=last)
     return removed(who, app.name, RemoveForm(), "account.security", last=last)
 
