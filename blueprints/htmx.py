@@ -1,5 +1,6 @@
 """Answers for htmx and for plain browsers: the only reader and writer of HX-* headers."""
 
+import json
 from typing import Any
 
 from flask import Response, make_response, redirect, render_template, request
@@ -8,9 +9,13 @@ from flask_wtf import FlaskForm
 from auth.refusals import Refused
 
 
+def is_htmx() -> bool:
+    return "HX-Request" in request.headers  # browsers let no other site send this header
+
+
 def page_or_partial(page: str, partial: str | None, **context: Any) -> Response:
     """Render the whole page, or only `partial`, the part that htmx swaps, when htmx asks."""
-    template = partial if partial and request.headers.get("HX-Request") else page
+    template = partial if partial and is_htmx() else page
     response = make_response(render_template(template, **context))
     response.headers["Vary"] = "HX-Request"
     return response
@@ -31,15 +36,38 @@ def form_page(
 
 def leave_for(path: str) -> Response:
     """Go to another page of ours by full navigation. htmx would follow a 303 itself and put the page into the form."""
-    if request.headers.get("HX-Request"):
-        return only_headers({"HX-Redirect": path})
+    if is_htmx():
+        return _only_headers({"HX-Redirect": path})
     if is_for_script():
         return make_response({"location": path}, 401)
     return make_response(redirect(path, 303))
 
 
-def only_headers(headers: dict[str, str]) -> Response:
-    """Tell htmx something and leave the page as it is."""
+def part_of_page(where: str, template: str, status: int, **context: Any) -> Response:
+    """Render what is to stand in the element `where`, which need not be the one that the form of htmx names."""
+    response = make_response(render_template(template, **context), status)
+    response.headers["HX-Retarget"] = where
+    response.headers["HX-Reswap"] = "innerHTML"
+    response.headers["Vary"] = "HX-Request"
+    return response
+
+
+def news(event: str, **detail: str) -> Response:
+    """Leave the page as it is, and let its scripts hear of `event`."""
+    return _only_headers(_trigger(event, detail))
+
+
+def with_news(response: Response, event: str, **detail: str) -> Response:
+    """Let the page's scripts hear of `event` beside the answer."""
+    response.headers.update(_trigger(event, detail))
+    return response
+
+
+def _trigger(event: str, detail: dict[str, str]) -> dict[str, str]:
+    return {"HX-Trigger": json.dumps({event: detail})}
+
+
+def _only_headers(headers: dict[str, str]) -> Response:
     response = Response(status=204, headers=headers)
     del response.headers["Content-Type"]  # there is no content
     return response
@@ -50,11 +78,10 @@ def refusal_page(refusal: Refused, **context: Any) -> Response:
     if is_for_script():
         again = " Load the page and try again." if "retry_at" in context else ""
         response = make_response({"error": refusal.sentence + again})
-    elif request.headers.get("HX-Request"):
-        response = make_response(render_template("_refusal.html", refusal=refusal, **context))
+    elif is_htmx():
         # A dialog covers the page, so it has a place of its own.
-        response.headers["HX-Retarget"] = "#proof-notice" if "dialog" in request.form else "#notice"
-        response.headers["HX-Reswap"] = "innerHTML"
+        where = "#proof-notice" if "dialog" in request.form else "#notice"
+        response = part_of_page(where, "_refusal.html", refusal.status, refusal=refusal, **context)
     else:
         response = make_response(render_template("error.html", refusal=refusal, **context))
     response.status_code = refusal.status

@@ -6,7 +6,6 @@ There are three ways to the proof and back:
 - Any other form: the page that asks carries its fields along, and then shows them with a button that sends them.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,16 @@ from flask_wtf.csrf import generate_csrf
 
 from auth.refusals import Refused
 from blueprints.destination import destination, here
-from blueprints.htmx import is_for_script, leave_for, only_headers, refusal_page
+from blueprints.htmx import (
+    is_for_script,
+    is_htmx,
+    leave_for,
+    news,
+    page_or_partial,
+    part_of_page,
+    refusal_page,
+    with_news,
+)
 from blueprints.session import fingerprint
 
 KEPT = "kept."  # begins the names of the fields that are carried along
@@ -37,20 +45,15 @@ def carried() -> Fields:
 def ask_first(action: str | None, page: str, template: str, partial: str, context: Mapping[str, Any]) -> Response:
     """Ask for a proof before `action` goes on: with a <dialog>, or on the page at the endpoint `page`."""
     typed = _typed()
-    with_htmx = bool(request.headers.get("HX-Request"))
-    if request.method != "POST" or is_for_script() or not (typed or with_htmx):
+    if request.method != "POST" or is_for_script() or not (typed or is_htmx()):
         return leave_for(url_for(page, next=here(), action=action))
     # The address of the form itself, which may have no page.
     carried = [("next", request.path), ("action", action or "")]
-    if with_htmx:
-        response = make_response(render_template(partial, **context, carried=[*carried, ("dialog", "1")]))
-        response.headers["HX-Retarget"] = "#proof"
-        response.headers["HX-Reswap"] = "innerHTML"
-    else:
-        kept = [(KEPT + name, value) for name, value in typed]
-        response = make_response(render_template(template, **context, carried=carried + kept))
+    if is_htmx():
+        return part_of_page("#proof", partial, 403, **context, carried=[*carried, ("dialog", "1")])
+    kept = [(KEPT + name, value) for name, value in typed]
+    response = page_or_partial(template, None, **context, carried=carried + kept)
     response.status_code = 403
-    response.headers["Vary"] = "HX-Request"
     return response
 
 
@@ -58,8 +61,7 @@ def go_on(user_id: str, default: str | None = None) -> Response:
     """After the proof of this person: send again what was interrupted, or leave for `default`, or else `next`."""
     kept = [(name.removeprefix(KEPT), value) for name, value in _fields() if name.startswith(KEPT)]
     if "dialog" in request.form:
-        proven = {"csrf_token": generate_csrf(), "person": fingerprint(user_id)}
-        return only_headers({"HX-Trigger": json.dumps({"proven": proven})})
+        return news("proven", csrf_token=generate_csrf(), person=fingerprint(user_id))
     if kept:
         return make_response(render_template("again.html", fields=kept, path=destination()))
     return leave_for(default or destination())
@@ -76,10 +78,9 @@ def with_a_stale_token(signed_in: bool) -> Response:
     )  # what was proven in another tab is not asked again
     if not signed_in or answers or is_for_script():
         return refusal_page(refusal, retry_at=here())
-    if request.headers.get("HX-Request"):  # browsers let no other site send this header
+    if is_htmx():
         response = refusal_page(Refused(f"{refusal.sentence} Nothing is lost: please send it again.", status=400))
-        response.headers["HX-Trigger"] = json.dumps({"csrf": {"csrf_token": generate_csrf()}})
-        return response
+        return with_news(response, "csrf", csrf_token=generate_csrf())
     if request.headers.get("Origin") == current_app.config["PUBLIC_URL"] and _typed():
         return make_response(render_template("again.html", fields=_typed(), path=request.path, refusal=refusal), 400)
     return refusal_page(refusal, retry_at=here())
