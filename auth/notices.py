@@ -55,7 +55,15 @@ class Notices:
             "the same moment. We have stopped it. Please change your password, which nobody else should know.",
         )
 
-    def _send(self, email: str, subject: str, text: str) -> None:
+    def deleted_account(self, email: str, when: float) -> None:
+        self._send(
+            email,
+            "Your account was deleted",
+            f"Your account was deleted on {_said(when)}, with everything in it.",
+            "If that was not you, somebody could sign in as you. Change the password wherever else you use it.",
+        )
+
+    def _send(self, email: str, subject: str, text: str, advice: str | None = None) -> None:
         if not self.mail_url:
             return
         try:
@@ -64,15 +72,15 @@ class Notices:
             message["From"] = self.sender
             # One address and no more: text that would begin a second one, or another header, is an error.
             message["To"] = Address(addr_spec=email)
-            message.set_content(f"{text}\n\nIf that was not you, or not what you expected, look here:\n{self._link}\n")
+            message.set_content(f"{text}\n\n{advice or self._look_here}\n")
             with _connection(self.mail_url) as connection:
                 connection.send_message(message, to_addrs=[email])
         except Exception as error:  # whatever it is, it must not undo, or hide, what has happened
             log.warning("a mail could not be sent: %s", type(error).__name__)  # the text may hold the address
 
     @property
-    def _link(self) -> str:
-        return f"{self.public_url}/settings/security"
+    def _look_here(self) -> str:
+        return f"If that was not you, or not what you expected, look here:\n{self.public_url}/settings/security"
 
 
 def _connection(mail_url: str) -> smtplib.SMTP:

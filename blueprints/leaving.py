@@ -66,7 +66,7 @@ def delete():
     form = DeleteForm(who.email)
     if not form.validate_on_submit():
         return _ask(form, who)
-    flask.session["deleting"] = who.account.user_id
+    flask.session["deleting"] = {"id": who.account.user_id, "email": who.email}
     # What came of it is asked in any case: the answer may be lost, or be a proxy's, and "deleted" has to be true.
     with suppress(Unavailable):
         services().gateway.delete_account(who.account.user_id)
@@ -81,11 +81,12 @@ def _is_done():
 
     Nobody is signed in then, and to ask the person to sign in would be asking for what cannot be.
     """
-    user_id = flask.session.get("deleting")
-    return user_id is not None and not services().gateway.has_account(user_id)
+    deleting = flask.session.get("deleting")
+    return deleting is not None and not services().gateway.has_account(deleting["id"])
 
 
 def _goodbye():
+    services().notices.deleted_account(flask.session["deleting"]["email"], services().clock())
     session.forget()
     flash("Your account is deleted, with everything in it.")
     return leave_for(url_for("account.home"))

@@ -1,11 +1,12 @@
 """Downloading everything and deleting it: the file is complete and opens nothing, and no deletion is half-done."""
 
 import re
+from typing import Any
 
 import pytest
 from psycopg import sql
 
-from tests.mailbox import link_to
+from tests.mailbox import link_to, mails_to
 from tests.people import Browser, Person, alerts, form
 from tests.proxy import app_behind_proxy, running_proxy
 from tests.stranger import Stranger, grant_challenge
@@ -266,6 +267,9 @@ def test_an_account_is_deleted_with_everything_in_it(lived_in, alice_at_aal2, he
     assert lived_in.database.execute("select from public.web_vaults where id = any(%s)", [vaults]).rowcount == 0
     refused = lived_in.submits_password(lived_in.browser())
     assert "Email or password is incorrect." in refused
+    (mail,) = mails_about_it(lived_in)
+    assert "with everything in it" in mail["html"]
+    assert mail["links"] == []  # there is nothing left to look at
 
 
 def test_other_browsers_are_signed_out_calmly(alice, alice_at_aal2):
@@ -388,6 +392,7 @@ def test_when_nobody_answers_any_more_the_next_try_reads_the_truth(alice, stormy
     assert answer.location == "/"
     assert GONE in browser.get("/")
     assert "stepup" not in browser.cookies
+    assert len(mails_about_it(alice)) == 1
 
 
 @pytest.mark.parametrize("trouble", ["cut", "broken", "bad gateway", "garbage", "half"])
@@ -397,6 +402,7 @@ def test_when_supabase_did_not_do_it_the_account_is_as_it_was_and_the_next_try_w
     page = deletes(browser, alice.email)
     assert page.status_code == 503
     assert browser.get("/account").status_code == 200
+    assert mails_about_it(alice) == []
     assert form(page, DELETE).submit().location == "/"
     assert left_of(alice) == []
 
@@ -430,3 +436,7 @@ def vaults_of(person: Person) -> list[str]:
             "select vault_id from public.web_account_sessions where user_id = %s", [person.id]
         )
     ]
+
+
+def mails_about_it(person: Person) -> list[dict[str, Any]]:
+    return [mail for mail in mails_to(person.email) if mail["subject"] == "Your account was deleted (Stepup)"]
