@@ -238,7 +238,6 @@ def _configure(app: Flask, settings: Settings) -> None:
         WTF_CSRF_TIME_LIMIT=None,  # a sign-in page left open must still work; the token lives as long as the session
         MAX_CONTENT_LENGTH=64 * 1024,
         LOG_DAYS=settings.log_days,
-        RECOVERY_CODE_TTL_DAYS=settings.recovery_code_ttl_days,
         RELATED_ORIGINS=list(settings.related_origins),
         SECURITY_KEY_ROLES=frozenset(settings.security_key_roles),
         RATE_LIMITS=settings.rate_limits,

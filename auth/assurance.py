@@ -171,6 +171,12 @@ def is_encouraged(factors: Sequence[Factor], policy: Policy, dismissed_at: float
     return dismissed_at is None or now - dismissed_at >= ENCOURAGED_AGAIN_DAYS * 86400
 
 
+def opened_by_the_last_code(claims: Claims, codes_left: int | None) -> bool:
+    """Whether the newest proof of this session is a recovery code, and no other is left; None: there are no codes."""
+    last = max((proof.at for proof in claims.amr), default=0)
+    return codes_left == 0 and last > 0 and claims.proven_at("recovery_code") == last
+
+
 def factor_age(claims: Claims, *, now: float, methods: frozenset[str] = FACTOR_METHODS) -> float | None:
     """Seconds since a second factor was last proven in this session, or None. As public.factor_age_seconds()."""
     if claims.aal != "aal2":

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from argon2.low_level import Type, hash_secret_raw
 
@@ -11,10 +12,13 @@ from argon2.low_level import Type, hash_secret_raw
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTHS = (8, 16)  # 40 bits behind argon2id and a limit on guesses; 80 bits, where NIST 800-63B-4 3.1.2 asks for 64
 CODES_IN_A_SET = 10
+FEW_CODES = 3
+SOON_DAYS = 14
 SALT_BYTES = 16
 DIGEST_BYTES = 32
 
 RandomBytes = Callable[[int], bytes]
+Need = Literal["more", "new", "new soon", "confirmation", "first"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,23 @@ class Recipe:
     salt: bytes
     parameters: Parameters
     pepper_id: str
+
+
+def good_until(codes: Codes | None, ttl_days: int | None) -> float | None:
+    """Return when these codes stop working, as Unix time, or None: never, or there are none."""
+    return codes.made_at + ttl_days * 86400 if codes and ttl_days else None
+
+
+def needed(codes: Codes | None, ttl_days: int | None, *, has_factors: bool, now: float) -> Need | None:
+    """Return what somebody with these codes has to be reminded of, the most urgent first."""
+    end = good_until(codes, ttl_days)
+    if codes is None:
+        return "first" if has_factors else None
+    if codes.left <= FEW_CODES:
+        return "more"
+    if end is not None and end < now + SOON_DAYS * 86400:
+        return "new" if end < now else "new soon"
+    return None if codes.confirmed else "confirmation"
 
 
 def draw_set(length: int, random_bytes: RandomBytes) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import flask
 from flask import Response, current_app, g, request
 
+from auth import recovery_codes
 from auth.assurance import (
     NOTES,
     RECOVERY_CODES,
@@ -19,6 +20,7 @@ from auth.assurance import (
     decide,
     factor_age,
     is_encouraged,
+    opened_by_the_last_code,
     sign_in_age,
 )
 from auth.refusals import (
@@ -88,10 +90,17 @@ class Session:
     @property
     def codes_used_up(self) -> bool:
         """Whether it was the last recovery code that opened this. Not for longer than a new sheet can be made here."""
-        codes = self.account.codes
-        last = max((proof.at for proof in self.claims.amr), default=0)
-        by_code = last > 0 and self.claims.proven_at("recovery_code") == last
-        return by_code and codes is not None and codes.left == 0 and self.may(RECOVERY_CODES)
+        left = self.account.codes.left if self.account.codes else None
+        return opened_by_the_last_code(self.claims, left) and self.may(RECOVERY_CODES)
+
+    @property
+    def codes_good_until(self) -> float | None:
+        return recovery_codes.good_until(self.account.codes, services().codes.ttl_days)
+
+    @property
+    def codes_need(self) -> recovery_codes.Need | None:
+        ttl_days = services().codes.ttl_days
+        return recovery_codes.needed(self.account.codes, ttl_days, has_factors=bool(self.factors), now=self.now)
 
     @property
     def factor_age(self) -> float | None:

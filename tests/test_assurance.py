@@ -26,6 +26,7 @@ from auth.assurance import (
     SignInAgain,
     decide,
     factor_age,
+    opened_by_the_last_code,
     sign_in_age,
 )
 from auth.tokens import Claims, Proof
@@ -232,3 +233,19 @@ def test_below_aal2_no_factor_has_an_age():
 def test_the_age_of_a_sign_in_is_that_of_password_or_mail():
     assert sign_in_age(claims("aal2", totp=1, password=50, otp=20), now=NOW) == 20
     assert sign_in_age(claims("aal2", totp=1), now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("who", "left", "opened"),
+    [
+        (claims("aal2", password=20, recovery_code=10), 0, True),
+        (claims("aal2", password=20, recovery_code=10), 1, False),
+        (claims("aal2", password=20, recovery_code=10), None, False),  # they went with the last factor
+        (claims("aal2", recovery_code=10, totp=5), 0, False),  # the phone was found again
+        (claims("aal2", recovery_code=10, totp=20), 0, True),
+        (claims("aal2", totp=10), 0, False),
+        (claims(), 0, False),
+    ],
+)
+def test_whether_the_last_code_opened_a_session(who, left, opened):
+    assert opened_by_the_last_code(who, left) is opened

@@ -16,7 +16,7 @@ import pytest
 
 from app import create_app
 from auth import recovery_codes
-from auth.recovery_codes import ALPHABET, Parameters, draw_set, is_code, normalised, shown
+from auth.recovery_codes import ALPHABET, Codes, Parameters, draw_set, is_code, needed, normalised, shown
 from auth.refusals import Busy, RecoveryCodesLocked, Refused, SignInRequired, WrongRecoveryCode
 from tests.authenticator import Authenticator
 from tests.ceremonies import add_passkey, sign_in
@@ -26,6 +26,7 @@ from tests.proxy import app_behind_proxy, running_app, running_proxy
 from tests.settings import CHEAP
 from tests.test_app import make_app  # noqa: F401  # a fixture
 
+NOW = 1_790_000_000
 PAGE = "/settings/security/recovery-codes"
 CONFIRM = PAGE + "/confirm"
 CHALLENGE = "/mfa/challenge/recovery-code"
@@ -81,6 +82,33 @@ def test_a_digest_depends_on_everything():
     digests = [recovery_codes.digest(*arguments) for arguments in (base, base, *others)]
     assert digests[0] == digests[1] and len(set(digests)) == 5
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
+
+
+@pytest.mark.parametrize(
+    ("left", "days_old", "confirmed", "ttl_days", "need"),
+    [
+        (10, 0, True, None, None),
+        (10, 9999, True, None, None),
+        (10, 0, False, None, "confirmation"),
+        (4, 0, True, None, None),
+        (3, 0, True, None, "more"),
+        (0, 0, False, None, "more"),
+        (10, 76, True, 90, None),
+        (10, 76, False, 90, "confirmation"),
+        (10, 76.01, False, 90, "new soon"),
+        (10, 90, True, 90, "new soon"),
+        (10, 90.01, True, 90, "new"),
+        (3, 90.01, True, 90, "more"),
+    ],
+)
+def test_the_most_urgent_about_a_sheet_is_said(left, days_old, confirmed, ttl_days, need):
+    codes = Codes(label=1, left=left, made_at=NOW - days_old * 86400, confirmed=confirmed)
+    assert needed(codes, ttl_days, has_factors=True, now=NOW) == need
+
+
+def test_codes_are_wanted_by_whoever_has_a_factor():
+    assert needed(None, None, has_factors=True, now=NOW) == "first"
+    assert needed(None, 90, has_factors=False, now=NOW) is None
 
 
 # Making
@@ -469,7 +497,6 @@ def test_sheets_expire_only_where_the_setting_says_so(alice, alice_at_aal2, vari
     alice.makes_codes(alice_at_aal2)
     aged = "update public.mfa_recovery_sets set made_at = now() - make_interval(days => %s) where user_id = %s"
     strict = replace(alice, app=variant(ttl_days=90))
-    strict.app.config["RECOVERY_CODE_TTL_DAYS"] = 90
     for days, sentence in ((91, "have been too old to be used since"), (80, "can be used until")):
         database.execute(aged, [days, alice.id])
         assert f"Your recovery codes {sentence}" in Browser(strict.app, alice_at_aal2.cookiejar).get("/account")
