@@ -12,7 +12,7 @@ from wtforms.validators import AnyOf, DataRequired, Length, Optional
 from auth import passkeys
 from auth.assurance import ADD_FACTOR, REMOVE_FACTOR, REMOVE_LAST_FACTOR, SECURITY
 from auth.passkey_flows import MOST_PASSKEYS
-from auth.refusals import Refused, SignInRequired, TooManyPasskeys, UnknownPasskey
+from auth.refusals import Refused, TooManyPasskeys, UnknownPasskey
 from blueprints import session
 from blueprints.destination import destination
 from blueprints.elsewhere import elsewhere_field, sign_out_if
@@ -73,9 +73,7 @@ def create():
     form = AddForm()
     if not form.validate_on_submit():
         return _page(form, who)
-    who = session.current(lease=True)
-    if who is None:
-        raise SignInRequired
+    who = session.signed_in(lease=True)
     try:
         key, name = services().passkeys.register(
             who.account, credential=form.credential.data, used_with=device(), now=who.now

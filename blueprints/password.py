@@ -4,7 +4,7 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask_wtf import FlaskForm
 
 from auth.assurance import PASSWORD
-from auth.refusals import Refused, SignInRequired
+from auth.refusals import Refused
 from blueprints import session
 from blueprints.forms import new_password_field
 from blueprints.htmx import form_page, leave_for
@@ -58,9 +58,7 @@ def update():
     form = NewPasswordForm(who.email)
     if not form.validate_on_submit():
         return _form(form, who)
-    who = session.current(lease=True)
-    if who is None:
-        raise SignInRequired
+    who = session.signed_in(lease=True)
     try:
         with services().vault.lease_of(who.account):
             services().gateway.change_password(who.tokens, form.password.data)

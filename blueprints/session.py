@@ -132,6 +132,14 @@ def current(*, lease: bool = False, answered: Answered | None = None) -> Session
     return g.who
 
 
+def signed_in(*, lease: bool = False, answered: Answered | None = None) -> Session:
+    """As current(), and raise SignInRequired if it is nobody."""
+    who = current(lease=lease, answered=answered)
+    if who is None:
+        raise SignInRequired
+    return who
+
+
 def require(action: Action) -> Session:
     """Return who is asking if they may do this, as decide() says.
 

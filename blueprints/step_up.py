@@ -10,7 +10,7 @@ from wtforms.validators import DataRequired
 
 from auth import passkey_flows
 from auth.assurance import ACTIONS, NOTES, Challenge
-from auth.refusals import CeremonyFailed, Refused, SignInRequired
+from auth.refusals import CeremonyFailed, Refused
 from auth.tokens import CLOCK_SKEW_SECONDS
 from blueprints import interrupted, session
 from blueprints.destination import destination
@@ -35,7 +35,7 @@ class RecoveryCodeForm(FlaskForm):
 
 @bp.get("/mfa/challenge")
 def show():
-    who = _signed_in()
+    who = session.signed_in()
     action = ACTIONS.get(request.args.get("action", ""), NOTES)
     # A little later than now: a database whose clock is ahead has refused already, and would send people in circles.
     soon = replace(who, now=who.now + CLOCK_SKEW_SECONDS)
@@ -49,8 +49,8 @@ def show():
 def create():
     form = CodeForm()
     if not form.validate_on_submit():
-        return _form(form, _signed_in())
-    who = _signed_in(lease=True)
+        return _form(form, session.signed_in())
+    who = session.signed_in(lease=True)
     try:
         key = services().apps.answer(who.account, factor_id=form.factor.data, code=form.code.data, now=who.now)
     except Refused as refusal:
@@ -65,7 +65,7 @@ def create():
 @bp.post("/mfa/challenge/passkey/options")
 @options_limited
 def passkey_options():
-    who = _signed_in()
+    who = session.signed_in()
     return jsonify(services().passkeys.request_options(made_for=who.account.id, user_id=who.account.user_id))
 
 
@@ -78,8 +78,8 @@ def with_passkey():
             raise CeremonyFailed
         answered = passkey_flows.answered(form.credential.data)
     except CeremonyFailed as refusal:
-        return _form(CodeForm(formdata=None), _signed_in(), refusal, of="passkey")
-    who = _signed_in(lease=True, answered=answered)
+        return _form(CodeForm(formdata=None), session.signed_in(), refusal, of="passkey")
+    who = session.signed_in(lease=True, answered=answered)
     try:
         key = services().passkeys.step_up(who.account, credential=form.credential.data, used_with=device(), now=who.now)
     except Refused as refusal:
@@ -94,8 +94,8 @@ def with_recovery_code():
     """Whoever needs a code has lost something, so this leads to where it is replaced."""
     form = RecoveryCodeForm()
     if not form.validate_on_submit():
-        return _form(CodeForm(formdata=None), _signed_in(), of="recovery code", recovery_form=form)
-    who = _signed_in(lease=True)
+        return _form(CodeForm(formdata=None), session.signed_in(), of="recovery code", recovery_form=form)
+    who = session.signed_in(lease=True)
     try:
         key, left = services().codes.use(who.account, form.code.data, now=who.now)
     except Refused as refusal:
@@ -123,13 +123,6 @@ def _spent(left):
         return "That was your last recovery code. Make new ones before you go on, or the next loss locks you out."
     left = "" if left is None else f" {left} {'is' if left == 1 else 'are'} left."
     return f"That recovery code is spent.{left} Set up anew here what you have lost, and remove the lost one."
-
-
-def _signed_in(*, lease=False, answered=None):
-    who = session.current(lease=lease, answered=answered)
-    if who is None:
-        raise SignInRequired
-    return who
 
 
 def _form(form, who, refusal=None, *, of="app", recovery_form=None):

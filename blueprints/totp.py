@@ -6,7 +6,7 @@ from wtforms import HiddenField, StringField
 from wtforms.validators import DataRequired, Length
 
 from auth.assurance import ADD_FACTOR, FINISH_FACTOR, REMOVE_FACTOR, REMOVE_LAST_FACTOR, SECURITY
-from auth.refusals import EnrolmentGone, Refused, SignInRequired, TooManyFactors, UnknownFactor
+from auth.refusals import EnrolmentGone, Refused, TooManyFactors, UnknownFactor
 from auth.totp import grouped, otpauth_uri, qr_svg
 from blueprints import session
 from blueprints.elsewhere import elsewhere_field, sign_out_if
@@ -68,9 +68,7 @@ def verify():
     form = FirstCodeForm()
     if not form.validate_on_submit():
         return _set_up(form, who)
-    who = session.current(lease=True)
-    if who is None:
-        raise SignInRequired
+    who = session.signed_in(lease=True)
     name = who.account.enrolment.name if who.account.enrolment else ""
     try:
         key = services().apps.finish_enrolment(
