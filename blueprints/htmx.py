@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Response, make_response, redirect, render_template, request
 from flask_wtf import FlaskForm
+from werkzeug.urls import iri_to_uri
 
 from auth.refusals import Refused
 
@@ -37,7 +38,7 @@ def form_page(
 def leave_for(path: str) -> Response:
     """Go to another page of ours by full navigation. htmx would follow a 303 itself and put the page into the form."""
     if is_htmx():
-        return _only_headers({"HX-Redirect": path})
+        return _only_headers({"HX-Redirect": iri_to_uri(path)})  # headers are ASCII, and `next` may be anything
     if is_for_script():
         return make_response({"location": path}, 401)
     return make_response(redirect(path, 303))

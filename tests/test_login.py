@@ -67,3 +67,13 @@ def test_signing_in_replaces_a_key_that_was_planted_in_the_browser_before(alice)
 )
 def test_next_never_leads_away_from_this_site(alice, next):
     assert alice.submits_password(alice.browser(), next=next).location == "/account"
+
+
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}], ids=["plain", "htmx"])
+def test_next_may_hold_any_letter(alice, headers):
+    browser = alice.browser()
+    sign_in = form(browser.get("/login", {"next": "/account?q=ü😀%20"}), "/login")
+    sign_in["email"], sign_in["password"] = alice.email, alice.password
+    answer = sign_in.submit(headers=headers)
+    assert "/account?q=%C3%BC%F0%9F%98%80%20" in (answer.location, answer.headers.get("HX-Redirect"))
+    assert browser.get("/account").status_code == 200
