@@ -220,10 +220,12 @@ class Gateway:
                 raise CeremonyFailed
             return answer.properties.hashed_token
 
-    def delete_account(self, user_id: str) -> None:
-        """Delete a person for good, with all that is theirs. Twice is once: two tabs may ask for it."""
+    def delete_account(self, user_id: str) -> bool:
+        """Delete a person for good, with all that is theirs. False: they were gone, as two tabs may ask for it."""
         with suppress(AccountGone), _refusing():
             self._client(self._secret_key).auth.admin.delete_user(user_id)
+            return True
+        return False
 
     def has_account(self, user_id: str) -> bool:
         with suppress(AccountGone), _refusing():

@@ -68,11 +68,12 @@ def delete():
         return _ask(form, who)
     flask.session["deleting"] = {"id": who.account.user_id, "email": who.email}
     # What came of it is asked in any case: the answer may be lost, or be a proxy's, and "deleted" has to be true.
+    by_this = True
     with suppress(Unavailable):
-        services().gateway.delete_account(who.account.user_id)
+        by_this = services().gateway.delete_account(who.account.user_id)
     with suppress(Unavailable):
         if _is_done():
-            return _goodbye()
+            return _goodbye(mail=by_this)
     return _ask(form, who, Unavailable())
 
 
@@ -85,8 +86,9 @@ def _is_done():
     return deleting is not None and not services().gateway.has_account(deleting["id"])
 
 
-def _goodbye():
-    services().notices.deleted_account(flask.session["deleting"]["email"], services().clock())
+def _goodbye(*, mail=True):
+    if mail:  # of two tabs, one
+        services().notices.deleted_account(flask.session["deleting"]["email"], services().clock())
     session.forget()
     flash("Your account is deleted, with everything in it.")
     return leave_for(url_for("account.home"))

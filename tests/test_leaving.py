@@ -360,6 +360,7 @@ def test_two_tabs_at_the_same_moment_both_read_that_it_is_done(alice, alice_at_a
         slow.extensions["stepup"].gateway.close()
     assert [answer.location for answer in answers] == ["/", "/"]
     assert left_of(alice) == []
+    assert len(mails_about_it(alice)) == 1
     assert bob.signs_in().get("/account").status_code == 200
 
 
