@@ -142,3 +142,10 @@ def test_round_trips_of_the_whole_sign_in(alice_with_totp, round_trips):
     round_trips.clear()
     browser.get("/account")
     assert round_trips == ["POST /rest/v1/rpc/vault_read", "GET /rest/v1/notes"]
+
+
+def test_where_a_recovery_code_would_do_nobody_reads_that_theirs_is_not_enough(alice, alice_at_aal2):
+    """The page asks half a minute early, see show()."""
+    alice.ages_proofs(280)
+    page = alice_at_aal2.get("/mfa/challenge", {"action": "billing"})
+    assert "You last confirmed that it is you 4 minutes ago. Please" in " ".join(page.html.main.get_text().split())
