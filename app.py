@@ -63,7 +63,7 @@ from blueprints import (
     totp,
 )
 from blueprints.destination import here
-from blueprints.htmx import leave_for, refusal_page
+from blueprints.htmx import refusal_page
 from blueprints.limits import limiter
 from blueprints.services import Services
 
@@ -202,7 +202,7 @@ def _handle_errors(app: Flask) -> None:
     app.register_error_handler(SignInRequired, lambda detour: login.ask_first(detour.action))
     app.register_error_handler(StepUpRequired, lambda detour: step_up.ask_first(detour.action))
     app.register_error_handler(FactorRequired, _factor_required)
-    app.register_error_handler(CodesUsedUp, lambda _: leave_for(url_for("recovery_codes.show")))
+    app.register_error_handler(CodesUsedUp, _codes_used_up)
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(CSRFError, _csrf_error)
     app.register_error_handler(RateLimitExceeded, lambda _: refusal_page(TooManyRequests()))
@@ -370,15 +370,21 @@ def _uncounted(error: StorageError) -> Response:
 
 
 def _factor_required(detour: FactorRequired) -> Response:
-    return leave_for(url_for("account.security", next=here(), action=detour.action))
+    url = url_for("account.security", next=here(), action=detour.action)
+    return interrupted.detour(url, "This takes a second factor, and you have none.", "Set one up")
+
+
+def _codes_used_up(_detour: CodesUsedUp) -> Response:
+    url = url_for("recovery_codes.show", next=here())
+    return interrupted.detour(url, "That was your last recovery code.", "Make new ones")
 
 
 def _csrf_error(_error: CSRFError) -> Response:
     try:
-        signed_in = session.current() is not None
+        who = session.current()
     except Unavailable:
-        signed_in = False
-    return interrupted.with_a_stale_token(signed_in)
+        who = None
+    return interrupted.with_a_stale_token(who)
 
 
 def _http_error(error: HTTPException) -> Response:

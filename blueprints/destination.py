@@ -15,8 +15,11 @@ def destination(default: str = "account.show") -> str:
 
 
 def here() -> str:
-    """Return the path to come back to. What was posted to an address that has no page resumes at the account."""
+    """Return the path to come back to. What was posted to an address that has no page resumes at the one above it."""
     adapter = current_app.create_url_adapter(request)
-    if adapter is None or not adapter.test(request.path, "GET"):
-        return url_for("account.show")
-    return request.full_path.rstrip("?")
+    if adapter is None or adapter.test(request.path, "GET"):
+        return request.full_path.rstrip("?")
+    path = request.path
+    while path and not adapter.test(path, "GET"):
+        path = path.rpartition("/")[0]
+    return path or url_for("account.show")

@@ -1,6 +1,6 @@
 """A request that has to wait for a proof: nothing that was typed is lost, and it is sent again, once (design D5).
 
-There are three ways to the proof and back:
+There are three ways to the proof and back, and detour() has the same three to whatever else has to come first:
 - A link, or a form with nothing typed in it: to the page that asks, and from there to `next`.
 - A form of htmx: a <dialog> asks, over the page that keeps the form. static/proof.js then sends it again.
 - Any other form: the page that asks carries its fields along, and then shows them with a button that sends them.
@@ -9,7 +9,8 @@ There are three ways to the proof and back:
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Response, current_app, make_response, render_template, request, url_for
+import flask
+from flask import Response, current_app, g, make_response, render_template, request, url_for
 from flask_wtf.csrf import generate_csrf
 
 from auth.refusals import Refused
@@ -24,12 +25,24 @@ from blueprints.htmx import (
     refusal_page,
     with_news,
 )
-from blueprints.session import fingerprint
+from blueprints.session import Session, fingerprint
 
 KEPT = "kept."  # begins the names of the fields that are carried along
 
 NOT_TYPED = frozenset(
-    {"csrf_token", "next", "action", "dialog", "factor", "code", "credential", "kind", "conditional", "replaces"}
+    {
+        "csrf_token",
+        "next",
+        "action",
+        "dialog",
+        "factor",
+        "code",
+        "credential",
+        "kind",
+        "conditional",
+        "replaces",
+        "person",
+    }
 )
 
 Fields = list[tuple[str, str]]
@@ -39,7 +52,7 @@ def carried() -> Fields:
     """Return the hidden fields that every form with a proof carries along, from one try to the next."""
     known = [(name, request.values[name]) for name in ("next", "action") if name in request.values]
     # Only of a form of ours: a link must not plant what a button would send.
-    return known + [(name, value) for name, value in _fields() if name == "dialog" or name.startswith(KEPT)]
+    return known + [(name, value) for name, value in _fields() if name in ("dialog", "person") or name.startswith(KEPT)]
 
 
 def ask_first(action: str | None, page: str, template: str, partial: str, context: Mapping[str, Any]) -> Response:
@@ -52,38 +65,66 @@ def ask_first(action: str | None, page: str, template: str, partial: str, contex
     if is_htmx():
         return part_of_page("#proof", partial, 403, **context, carried=[*carried, ("dialog", "1")])
     kept = [(KEPT + name, value) for name, value in typed]
-    response = page_or_partial(template, None, **context, carried=carried + kept)
+    response = page_or_partial(template, None, **context, carried=[*carried, ("person", _author()), *kept])
     response.status_code = 403
     return response
 
 
 def go_on(user_id: str, default: str | None = None) -> Response:
     """After the proof of this person: send again what was interrupted, or leave for `default`, or else `next`."""
-    kept = [(name.removeprefix(KEPT), value) for name, value in _fields() if name.startswith(KEPT)]
     if "dialog" in request.form:
         return news("proven", csrf_token=generate_csrf(), person=fingerprint(user_id))
-    if kept:
-        return make_response(render_template("again.html", fields=kept, path=destination()))
+    if kept := _kept(fingerprint(user_id)):
+        return _again(kept, destination())
     return leave_for(default or destination())
 
 
-def with_a_stale_token(signed_in: bool) -> Response:
-    """Answer a form whose CSRF token is of an earlier session: show it again with what was typed.
+def detour(url: str, sentence: str, way: str) -> Response:
+    """Lead to `url`, where something else has to be done first. Where a form has to stay, a link says `way`."""
+    if request.method != "POST" or is_for_script() or not _typed():
+        return leave_for(url)
+    refusal, first = Refused(sentence, status=403), {"url": url, "way": way}
+    if is_htmx():
+        return refusal_page(refusal, first=first)
+    return _again(_typed(), request.path, refusal, first=first)
 
-    Only when this site sent it: another's could hold anything, and a button under it.
+
+def with_a_stale_token(who: Session | None) -> Response:
+    """Answer a form whose CSRF token is of an earlier session: what was typed stays, and can be sent again.
+
+    A form that was to prove something may not be needed any more, as it was proven in another tab.
     """
     refusal = Refused("This page had been open for too long, or you signed in or out in another tab.", status=400)
-    answers = (
-        "code" in request.form or "credential" in request.form
-    )  # what was proven in another tab is not asked again
-    if not signed_in or answers or is_for_script():
-        return refusal_page(refusal, retry_at=here())
+    proves = request.blueprint in ("step_up", "login")
+    fields, path = (_kept(who and who.fingerprint), destination()) if proves else (_typed(), request.path)
     if is_htmx():
-        response = refusal_page(Refused(f"{refusal.sentence} Nothing is lost: please send it again.", status=400))
-        return with_news(response, "csrf", csrf_token=generate_csrf())
-    if request.headers.get("Origin") == current_app.config["PUBLIC_URL"] and _typed():
-        return make_response(render_template("again.html", fields=_typed(), path=request.path, refusal=refusal), 400)
-    return refusal_page(refusal, retry_at=here())
+        if who and proves and "dialog" in request.form:  # the form that waits finds out
+            return go_on(who.account.user_id)
+        if not (who and proves):
+            response = refusal_page(Refused(f"{refusal.sentence} Nothing is lost: please send it again.", status=400))
+            return with_news(response, "csrf", csrf_token=generate_csrf())
+    # Only what this site sent: another's could hold anything, and a button under it.
+    elif fields and not is_for_script() and request.headers.get("Origin") == current_app.config["PUBLIC_URL"]:
+        return _again(fields, path, refusal)
+    return refusal_page(refusal, retry_at=destination() if who and proves else here())
+
+
+def _again(fields: Fields, path: str, refusal: Refused | None = None, **context: Any) -> Response:
+    page = render_template("again.html", fields=fields, path=path, refusal=refusal, **context)
+    return make_response(page, refusal.status if refusal else 200)
+
+
+def _author() -> str:
+    """Who wrote the form, as fingerprint() has it, or nothing: Flask's session remembers it when theirs has ended."""
+    who = g.get("who")
+    return who.fingerprint if who else str(flask.session.get("person", ""))
+
+
+def _kept(reader: str | None) -> Fields:
+    """What the page that asked has carried along: for its author's eyes, on a device that several people use."""
+    if reader and request.form.get("person") not in (None, "", reader):
+        return []
+    return [(name.removeprefix(KEPT), value) for name, value in _fields() if name.startswith(KEPT)]
 
 
 def _typed() -> Fields:

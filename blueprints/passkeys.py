@@ -80,7 +80,7 @@ def create():
         )
     except Refused as refusal:
         return _page(form, who, refusal)
-    session.renew(key)
+    session.renew(key, who.account.user_id)
     flash(f"“{name}” was added. From now on you can sign in with it.")
     sign_out_if(form.elsewhere.data, who)
     if "conditional" in request.form:  # made along the way, without a gesture

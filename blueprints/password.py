@@ -65,7 +65,7 @@ def update():
             key = services().vault.renew(who.account, who.tokens)
     except Refused as refusal:
         return _form(form, who, refusal)
-    session.renew(key)
+    session.renew(key, who.account.user_id)
     flash("Your password was changed, and your other devices were signed out.")
     return leave_for(url_for("account.security"))
 

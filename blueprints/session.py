@@ -192,13 +192,14 @@ def start(tokens: Tokens, *, signed_in_with: str) -> Claims:
     """
     claims = claims_of(tokens)
     before = request.cookies.get(current_app.config["VAULT_COOKIE_NAME"])
-    renew(services().vault.open(tokens, claims, signed_in_with=signed_in_with, replaces=before))
+    renew(services().vault.open(tokens, claims, signed_in_with=signed_in_with, replaces=before), claims.user_id)
     return claims
 
 
-def renew(key: str) -> None:
+def renew(key: str, user_id: str) -> None:
     """Go on under a new key, and with a new CSRF token: after every change of who, or how strongly."""
     _forget_flask_session()
+    flask.session["person"] = fingerprint(user_id)  # whose forms are open in this browser
     flask.session["has_arrived"] = True  # base.html then speaks of recovery codes, whatever page it is
     g.vault_key = key
 

@@ -56,7 +56,7 @@ def create():
     except Refused as refusal:
         form.code.data = ""
         return _form(form, who, refusal)
-    session.renew(key)
+    session.renew(key, who.account.user_id)
     if not who.has_passkeys:
         flask.session["offer_passkey"] = True  # where the browser can make one without a gesture: see base.html
     return interrupted.go_on(who.account.user_id)
@@ -84,7 +84,7 @@ def with_passkey():
         key = services().passkeys.step_up(who.account, credential=form.credential.data, used_with=device(), now=who.now)
     except Refused as refusal:
         return _form(CodeForm(formdata=None), who, refusal, of="passkey")
-    session.renew(key)
+    session.renew(key, who.account.user_id)
     return interrupted.go_on(who.account.user_id)
 
 
@@ -101,7 +101,7 @@ def with_recovery_code():
     except Refused as refusal:
         form.code.data = ""
         return _form(CodeForm(formdata=None), who, refusal, of="recovery code", recovery_form=form)
-    session.renew(key)
+    session.renew(key, who.account.user_id)
     flash(_spent(left))
     return interrupted.go_on(who.account.user_id, url_for("account.security"))
 

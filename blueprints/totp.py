@@ -80,7 +80,7 @@ def verify():
     except Refused as refusal:
         form.code.data = ""
         return _set_up(form, who, refusal)
-    session.renew(key)
+    session.renew(key, who.account.user_id)
     flash(f"“{name}” is set up. From now on, signing in takes a code from it.")
     sign_out_if(form.elsewhere.data, who)
     return leave_with_codes(who, "account.security")

@@ -5,13 +5,14 @@
 // The sentence takes the place of any other notice, and goes when the next request begins.
 const notice = () => document.getElementById("proof-notice") ?? document.getElementById("notice");
 document.addEventListener("htmx:before:request", () => notice().replaceChildren());
-document.addEventListener("htmx:error", sayThatNobodyAnswered);
+document.addEventListener("htmx:error", () => sayThat("no-answer"));
 document.addEventListener("htmx:response:error", (event) => {
-  if ([502, 504].includes(event.detail.ctx.response.status)) sayThatNobodyAnswered();
+  if ([502, 504].includes(event.detail.ctx.response.status)) sayThat("no-answer");
 });
 
-function sayThatNobodyAnswered() {
-  notice().replaceChildren(document.getElementById("no-answer").content.cloneNode(true));
+// What the template with this id has to say.
+export function sayThat(id) {
+  notice().replaceChildren(document.getElementById(id).content.cloneNode(true));
   notice().firstElementChild.focus();
 }
 

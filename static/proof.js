@@ -1,6 +1,8 @@
 // A form that has to wait for a proof (blueprints/interrupted.py): a dialog asks for it over the page, which keeps what
 // was typed. Then the form is sent again, once.
 
+import { sayThat } from "./app.js";
+
 let interrupted = null; // the form, and the button it was sent with
 
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
@@ -15,7 +17,9 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
 document.addEventListener("proven", ({ detail }) => {
   if (detail.person !== document.body.dataset.person) return location.reload();
   takeToken(detail.csrf_token);
-  document.querySelector("#proof > dialog").close();
+  const dialog = document.querySelector("#proof > dialog");
+  if (!dialog) return sayThat("not-sent"); // it was closed while the proof was under way
+  dialog.close();
   const { form, button } = interrupted;
   form.requestSubmit(button?.isConnected ? button : null);
 });

@@ -393,11 +393,11 @@ def test_few_codes_are_warned_of_in_the_flow_and_after_the_last_one_a_new_sheet_
     assert "1 is left" in page and "Only one recovery code is left." in page
     browser = at_challenge(alice)
     page = alice.submits_recovery_code(browser, unspent[1]).follow()
-    assert page.location == PAGE
+    assert page.location == f"{PAGE}?next=/settings/security"
     page = page.follow()
     assert "That was your last recovery code." in page
     for path in ("/account", "/settings/security", "/settings/security/totp"):
-        assert browser.get(path).location == PAGE
+        assert browser.get(path).location == f"{PAGE}?next={path}"
     alice.makes_codes(browser)
     assert browser.get("/account").status_code == 200
     assert browser.get("/settings/security").status_code == 200

@@ -405,8 +405,8 @@ class RecoveryCodes(Screen):
         page.goto("/settings/security/recovery-codes")
         return RecoveryCodes(page)
 
-    def show_codes(self) -> "Sheet":
-        self._button("Show my codes").click()
+    def show_codes(self, button: str = "Show my codes") -> "Sheet":
+        self._button(button).click()
         return Sheet(self.page)
 
 

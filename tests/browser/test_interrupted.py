@@ -3,8 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.pages import Account, Challenge, ChangeAddress, Proof, RecoveryCodes
+from tests.browser.pages import Account, AskForMail, Challenge, ChangeAddress, Confirm, Proof, RecoveryCodes
 from tests.browser.passkey_device import PasskeyDevice
+from tests.mailbox import link_to
+from tests.test_interrupted import has_one_code
 
 pytestmark = pytest.mark.browser
 
@@ -61,6 +63,67 @@ def test_whoever_does_not_want_to_prove_anything_has_their_form_back(page, alice
     Proof(page).answer(alice_with_totp.phones[0].code())
     expect(form.waiting).to_contain_text("elsewhere@example.com")
     assert len(sent) == 4
+
+
+def test_a_dialog_closed_while_the_proof_is_under_way_sends_nothing_and_says_so(page, alice_with_totp, form, sent):
+    form.ask_for("somewhere-else@example.com")
+    proof, held = Proof(page), []
+    page.route("**/mfa/challenge", lambda route: held.append(route))
+    with page.expect_request("**/mfa/challenge"):
+        proof.answer(alice_with_totp.phones[0].code())
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    held[0].continue_()
+    expect(form.notice).to_contain_text("Your form was not sent")
+    expect(page.get_by_label("New email address")).to_have_value("somewhere-else@example.com")
+    assert len(sent) == 1
+    form.ask_for("somewhere-else@example.com")
+    expect(form.waiting).to_be_visible()
+
+
+def test_a_proof_in_another_tab_will_do(page, alice_with_totp, form, sent):
+    form.ask_for("somewhere-else@example.com")
+    proof = Proof(page)
+    other = page.context.new_page()
+    other.goto("/mfa/challenge?action=address")
+    Challenge(other).answer(alice_with_totp.phones[0].code())
+    Account(other)
+    proof.answer("123456")
+    expect(form.waiting).to_contain_text("somewhere-else@example.com")
+    assert len(sent) == 2
+
+
+def test_after_the_last_recovery_code_the_form_stays_while_a_new_sheet_is_made(page, alice_with_totp, form, sent):
+    alice = alice_with_totp
+    last = has_one_code(alice, alice.signs_in())
+    form.ask_for("somewhere-else@example.com")
+    Proof(page).use_recovery_code(last)
+    expect(form.notice).to_contain_text("That was your last recovery code.")
+    assert form.barriers() == []
+    with page.context.expect_page() as opened:
+        form.notice.get_by_role("link", name="Make new ones (in a new tab)").click()
+    RecoveryCodes(opened.value).show_codes("Make new codes")
+    form.ask_for("somewhere-else@example.com")
+    expect(form.waiting).to_contain_text("somewhere-else@example.com")
+    assert len(sent) == 3
+
+
+def test_whoever_has_no_password_finds_the_mail_in_the_dialog(page, alice, comes_in):
+    form = ChangeAddress.open(comes_in(page, alice))
+    alice.ages_proofs(400)
+    form.ask_for("somewhere-else@example.com")
+    with page.context.expect_page() as opened:
+        Proof(page).dialog.get_by_role("link", name="Sign in by mail (in a new tab)").click()
+    other = opened.value
+    AskForMail(other, "Sign in by mail").ask(alice.email)
+    other.goto(link_to(alice.email, "/auth/confirm"))
+    Confirm(other).confirm()
+    Account(other)
+    Proof(page).cancel()
+    form.ask_for("somewhere-else@example.com")
+    expect(form.notice).to_contain_text("Nothing is lost")
+    form.ask_for("somewhere-else@example.com")
+    expect(form.waiting).to_contain_text("somewhere-else@example.com")
 
 
 def test_with_the_keyboard_alone(page, alice_with_totp, form):
