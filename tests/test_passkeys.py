@@ -570,13 +570,13 @@ def test_a_script_that_asks_too_late_is_told_where_to_go(alice, here, device):
     page, challenge = here.get(PASSKEYS), here.get("/mfa/challenge", {"next": "/account"})
     alice.ages_proofs(400)
     late = options_on(here, page, "device-form")
-    assert (late.status_code, late.json) == (401, {"location": "/mfa/challenge?next=/account&action=add-factor"})
+    assert (late.status_code, late.json) == (401, {"location": "/mfa/challenge?next=/settings/security/passkeys&action=add-factor"})
     assert challenge.location == "/account"  # proven a moment ago
 
     page = here.get("/mfa/challenge", {"next": "/account", "action": "security"})
     alice.database.execute("delete from auth.sessions where user_id = %s", [alice.id])
     gone = options_on(here, page)
-    assert (gone.status_code, gone.json) == (401, {"location": "/login?next=/account"})
+    assert (gone.status_code, gone.json) == (401, {"location": "/login?next=/mfa/challenge"})
 
 
 # Made without a gesture
