@@ -95,7 +95,7 @@ def with_a_stale_token(who: Session | None) -> Response:
     A form that was to prove something may not be needed any more, as it was proven in another tab.
     """
     refusal = Refused("This page had been open for too long, or you signed in or out in another tab.", status=400)
-    proves = request.blueprint in ("step_up", "login")
+    proves = request.blueprint in ("step_up", "login") and request.endpoint != "login.destroy"
     fields, path = (_kept(who and who.fingerprint), destination()) if proves else (_typed(), request.path)
     if is_htmx():
         if who and proves and "dialog" in request.form:  # the form that waits finds out
@@ -106,7 +106,9 @@ def with_a_stale_token(who: Session | None) -> Response:
     # Only what this site sent: another's could hold anything, and a button under it.
     elif fields and not is_for_script() and request.headers.get("Origin") == current_app.config["PUBLIC_URL"]:
         return _again(fields, path, refusal)
-    return refusal_page(refusal, retry_at=destination() if who and proves else here())
+    if who and proves:
+        return refusal_page(refusal, go_on_at=destination())
+    return refusal_page(refusal, retry_at=here())
 
 
 def _again(fields: Fields, path: str, refusal: Refused | None = None, **context: Any) -> Response:

@@ -21,7 +21,15 @@ def test_signing_in_in_another_tab_makes_the_first_form_say_so(alice):
     page = first.submit()
     assert page.status_code == 400
     assert "another tab" in page
-    assert page.html.find("a", string="Load the page and try again")["href"] == "/login"
+    assert page.html.find("a", string="Go on")["href"] == "/account"
+
+
+def test_whoever_wanted_to_sign_out_is_asked_again(alice):
+    browser = alice.signs_in()
+    sign_out = form(browser.get("/logout"), "/logout")
+    alice.signs_in(browser)
+    page = sign_out.submit()
+    assert page.html.find("a", string="Load the page and try again")["href"] == "/logout"
 
 
 def test_answering_the_challenge_in_two_tabs_signs_in_once_and_leads_both_on(alice_with_totp):
