@@ -570,7 +570,8 @@ def test_a_script_that_asks_too_late_is_told_where_to_go(alice, here, device):
     page, challenge = here.get(PASSKEYS), here.get("/mfa/challenge", {"next": "/account"})
     alice.ages_proofs(400)
     late = options_on(here, page, "device-form")
-    assert (late.status_code, late.json) == (401, {"location": "/mfa/challenge?next=/settings/security/passkeys&action=add-factor"})
+    asked = "/mfa/challenge?next=/settings/security/passkeys&action=add-factor"
+    assert (late.status_code, late.json) == (401, {"location": asked})
     assert challenge.location == "/account"  # proven a moment ago
 
     page = here.get("/mfa/challenge", {"next": "/account", "action": "security"})
