@@ -229,7 +229,7 @@ def test_every_action_is_in_the_table_as_it_is_typed_out_here():
 def test_every_answer_is_that_of_the_table_and_each_comes_up_often():
     reached = Counter()
 
-    @settings(often, max_examples=2500)
+    @settings(often, max_examples=2500, derandomize=True)  # it counts, and chance must not fail it
     @given(situations)
     def agrees(situation):
         answer = decide(*situation, now=NOW)
