@@ -60,10 +60,12 @@ def needed(codes: Codes | None, ttl_days: int | None, *, has_factors: bool, now:
     end = good_until(codes, ttl_days)
     if codes is None:
         return "first" if has_factors else None
+    if end is not None and end < now:
+        return "new"
     if codes.left <= FEW_CODES:
         return "more"
     if end is not None and end < now + SOON_DAYS * 86400:
-        return "new" if end < now else "new soon"
+        return "new soon"
     return None if codes.confirmed else "confirmation"
 
 

@@ -15,7 +15,7 @@ from blueprints import session
 from blueprints.forms import ButtonForm
 from blueprints.htmx import form_page, leave_for
 from blueprints.passkeys import signals
-from blueprints.removal import codes_left, ways
+from blueprints.removal import ways
 from blueprints.services import services
 
 bp = Blueprint("account", __name__)
@@ -79,7 +79,7 @@ def security():
         open=services().policy.enrolment,
         wanted=ACTIONS.get(request.args.get("action", "")),
         next=request.args.get("next"),
-        forecast=of_loss(ways(who, kept.passkeys), codes_left(who)),
+        forecast=of_loss(ways(who, kept.passkeys), who.codes_left),
         button=ButtonForm(),
         signals=signals(kept, who.email),
         provider=provider_name,

@@ -19,10 +19,6 @@ def ways(who, kept, *, without=None):
     return [factor.name for factor in (*good, *who.apps) if factor.id != without]
 
 
-def codes_left(who):
-    return who.account.codes.left if who.account.codes else 0
-
-
 def is_last(who, kept):
     """Whether removing any of these leaves no second factor."""
     return len(kept) + len(who.apps) == 1
@@ -32,7 +28,7 @@ def said_before(who, kept, factor_id):
     """What the page that asks shows."""
     last = is_last(who, kept)
     rest = ways(who, kept, without=factor_id)
-    return {"last": last, "forecast": forecast.of_removal(rest, codes_left(who), last=last)}
+    return {"last": last, "forecast": forecast.of_removal(rest, who.codes_left, last=last)}
 
 
 def removed(who, name, form, page, *, last):

@@ -98,6 +98,12 @@ class Session:
         return recovery_codes.good_until(self.account.codes, services().codes.ttl_days)
 
     @property
+    def codes_left(self) -> int:
+        """How many recovery codes this person could sign in with."""
+        codes, end = self.account.codes, self.codes_good_until
+        return codes.left if codes and (end is None or end >= self.now) else 0
+
+    @property
     def codes_need(self) -> recovery_codes.Need | None:
         ttl_days = services().codes.ttl_days
         return recovery_codes.needed(self.account.codes, ttl_days, has_factors=bool(self.factors), now=self.now)

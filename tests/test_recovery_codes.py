@@ -98,7 +98,8 @@ def test_a_digest_depends_on_everything():
         (10, 76.01, False, 90, "new soon"),
         (10, 90, True, 90, "new soon"),
         (10, 90.01, True, 90, "new"),
-        (3, 90.01, True, 90, "more"),
+        (3, 90.01, True, 90, "new"),
+        (3, 89, True, 90, "more"),
     ],
 )
 def test_the_most_urgent_about_a_sheet_is_said(left, days_old, confirmed, ttl_days, need):
@@ -505,6 +506,25 @@ def test_sheets_expire_only_where_the_setting_says_so(alice, alice_at_aal2, vari
     page = strict.submits_recovery_code(at_challenge(strict), alice.codes[0])
     assert "too old to be used" in page
     assert alice.submits_recovery_code(at_challenge(alice), alice.codes[0]).location == "/settings/security"
+
+
+def test_codes_that_are_too_old_are_no_way_back_in_where_a_loss_or_a_removal_is_forecast(
+    alice, alice_at_aal2, variant, database
+):
+    alice.makes_codes(alice_at_aal2)
+    browser = Browser(variant(ttl_days=90), alice_at_aal2.cookiejar)
+    (phone,) = apps(database, alice)
+    for days, still in ((89, True), (91, False)):
+        database.execute(
+            "update public.mfa_recovery_sets set made_at = now() - make_interval(days => %s) where user_id = %s",
+            [days, alice.id],
+        )
+        security = browser.get("/settings/security").text
+        assert ("you can still sign in with a recovery code" in security) is still
+        assert ("you could not sign in any more" in security) is not still
+        removal = browser.get(f"/settings/security/totp/{phone}/remove").text
+        assert ("Your recovery codes end with it." in removal) is still
+        assert ("It is good until" in browser.get(PAGE)) is still
 
 
 # Guessing
