@@ -10,7 +10,7 @@ from typing import Any
 
 from auth import recovery_codes
 from auth.attempts import Rules
-from auth.gateway import Gateway, yes_or_no
+from auth.gateway import Gateway
 from auth.recovery_codes import SALT_BYTES, Parameters, RandomBytes, Recipe
 from auth.refusals import (
     Busy,
@@ -19,6 +19,7 @@ from auth.refusals import (
     OldRecoveryCode,
     RecoveryCodesDisabled,
     RecoveryCodesLocked,
+    Refused,
     SignInRequired,
     TryAgain,
     Unavailable,
@@ -92,12 +93,18 @@ class RecoveryCodes:
     def confirm(self, account: Account, code: str) -> None:
         """Take a code of the set as a sign that it was kept. The code stays good.
 
-        Raises WrongRecoveryCode, Busy.
+        Raises WrongRecoveryCode, UsedRecoveryCode, OldRecoveryCode, ExpiredRecoveryCode, Busy.
         """
+
+        def confirmed(verdict: Any) -> None:
+            if "refused" in verdict:
+                raise _refusal(verdict)
+
         with self._slot():
             digest = self._digest(code, self._recipe(account.user_id))
-        if not self.gateway.call("recovery_codes_confirm", yes_or_no, p_user=account.user_id, p_digest=digest):
-            raise WrongRecoveryCode
+        self.gateway.call(
+            "recovery_codes_confirm", confirmed, p_user=account.user_id, p_digest=digest, p_ttl_days=self.ttl_days
+        )
 
     def use(self, account: Account, code: str, *, now: float) -> tuple[str, int | None]:
         """Prove a code, which is spent by it: the session becomes aal2.
@@ -153,15 +160,7 @@ class RecoveryCodes:
                 raise SignInRequired
             if answer.get("retry_after"):
                 raise RecoveryCodesLocked(retry_after=answer["retry_after"])
-            match refused:
-                case "used":
-                    raise UsedRecoveryCode
-                case "old":
-                    raise OldRecoveryCode(answer["label"])
-                case "expired":
-                    raise ExpiredRecoveryCode
-                case _:
-                    raise WrongRecoveryCode(attempts_remaining=answer.get("attempts_remaining"))
+            raise _refusal(answer)
 
         try:
             return self.gateway.call(
@@ -213,3 +212,15 @@ class RecoveryCodes:
 
 def _label(answer: Any) -> int | None:
     return None if answer is None else int(answer)
+
+
+def _refusal(verdict: Any) -> Refused:
+    match verdict["refused"]:
+        case "used":
+            return UsedRecoveryCode()
+        case "old":
+            return OldRecoveryCode(verdict["label"])
+        case "expired":
+            return ExpiredRecoveryCode()
+        case _:
+            return WrongRecoveryCode(attempts_remaining=verdict.get("attempts_remaining"))

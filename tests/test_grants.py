@@ -58,6 +58,7 @@ GRANTS = {
     "function mfa_settle_sessions(uuid)": {},
     "function passkey_json(mfa_passkeys)": {},
     "function passkey_mirror(uuid)": {},
+    "function recovery_code_verdict(uuid,text,integer)": {},
     **{
         f"function {function}": {"service_role": ["execute"]}
         for function in (
@@ -89,7 +90,7 @@ GRANTS = {
             "sessions_end_others(uuid,uuid)",
             "recovery_code_begin(uuid,integer,integer,integer)",
             "recovery_code_use(uuid,uuid,text,integer,integer,integer)",
-            "recovery_codes_confirm(uuid,text)",
+            "recovery_codes_confirm(uuid,text,integer)",
             "recovery_codes_make(uuid,uuid,uuid,text,jsonb,text,text[])",
             "recovery_salt(uuid)",
             "vault_close(text,uuid)",

@@ -238,6 +238,40 @@ def test_every_sign_in_asks_once_for_a_sheet_that_was_not_confirmed_wherever_it_
     assert (second.status_code, "Have you kept" in second) == (200, False)
 
 
+def test_a_code_that_confirms_nothing_is_told_apart_in_the_same_round_trips(
+    alice, alice_at_aal2, database, round_trips
+):
+    old, codes = alice.makes_codes(alice_at_aal2), alice.makes_codes(alice_at_aal2)
+    alice.submits_recovery_code(at_challenge(alice), codes[0])
+    database.execute("update public.mfa_recovery_sets set confirmed_at = null where user_id = %s", [alice.id])
+    confirmation = form(alice_at_aal2.get(PAGE), CONFIRM)
+    for code, sentence in (
+        ("0000-0000", "That recovery code is not right. Compare it with your sheet."),
+        (old[0], "That code is from sheet 1, which was replaced. Use a code from your newest sheet."),
+        (codes[0], "That recovery code was used before, and each works once. Use another one of the sheet."),
+    ):
+        confirmation["code"] = code
+        round_trips.clear()
+        page = confirmation.submit()
+        assert (page.status_code, alerts(page)) == (422, [sentence])
+        assert round_trips == [
+            f"POST /rest/v1/rpc/{call}" for call in ("vault_read", "recovery_salt", "recovery_codes_confirm")
+        ]
+    assert "Have you kept sheet 2" in alice_at_aal2.get("/account")
+
+
+def test_a_sheet_that_is_too_old_is_not_confirmed(alice, alice_at_aal2, variant, database):
+    alice.makes_codes(alice_at_aal2)
+    browser = Browser(variant(ttl_days=90), alice_at_aal2.cookiejar)
+    confirmation = form(browser.get(PAGE), CONFIRM)
+    confirmation["code"] = alice.codes[0]
+    database.execute(
+        "update public.mfa_recovery_sets set made_at = now() - interval '91 days' where user_id = %s", [alice.id]
+    )
+    assert "Confirm that you have them" not in browser.get(PAGE)
+    assert "too old to be used" in alerts(confirmation.submit())[0]
+
+
 def test_whoever_has_used_a_code_is_not_asked_whether_they_have_them(alice, alice_at_aal2):
     alice.makes_codes(alice_at_aal2)
     browser = at_challenge(alice)
@@ -575,6 +609,10 @@ def test_over_http_too_an_attempt_is_one_computation(alice, alice_at_aal2, varia
 
     app = variant(digest=counted)
     old, codes = alice.makes_codes(alice_at_aal2), alice.makes_codes(alice_at_aal2)
+    for code in ("0000-0000", old[3], codes[9]):
+        computed.clear()
+        confirms(Browser(app, alice_at_aal2.cookiejar), code)
+        assert len(computed) == 1, code
     bob = new_person("bob")
     bob.set_up_app(bob.signs_in())
     cases = [(alice, code) for code in ("0000-0000", old[3], codes[9], codes[9], codes[0])] + [(bob, codes[1])]

@@ -73,14 +73,31 @@ begin
 end $$;
 
 
--- Confirms that the sheet was kept: p_digest is of one of its codes, which stays good.
-create function public.recovery_codes_confirm(p_user uuid, p_digest text) returns boolean
+-- What there is to say of a code: {"set": id, "label": of the sheet}, and of one that is not good, why: {"refused":
+-- "wrong" (it is of no sheet) | "used" | "old" | "expired"}. p_ttl_days: how long a set is good for, or null.
+create function public.recovery_code_verdict(p_user uuid, p_digest text, p_ttl_days integer) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select coalesce((
+    select jsonb_strip_nulls(jsonb_build_object(
+             'set', s.id, 'label', s.label,
+             'refused', case when s.replaced_at is not null then 'old'
+                             when c.used_at is not null then 'used'
+                             when s.made_at < now() - make_interval(days => p_ttl_days) then 'expired' end))
+      from public.mfa_recovery_codes c join public.mfa_recovery_sets s on s.id = c.set_id
+     where s.user_id = p_user and c.digest = p_digest
+     order by s.replaced_at nulls first limit 1), '{"refused": "wrong"}')
+$$;
+
+
+-- Confirms that the sheet was kept: p_digest is of one of its codes, which stays good. Returns the verdict on it.
+create function public.recovery_codes_confirm(p_user uuid, p_digest text, p_ttl_days integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
+declare
+  verdict jsonb := public.recovery_code_verdict(p_user, p_digest, p_ttl_days);
 begin
-  update public.mfa_recovery_sets s set confirmed_at = coalesce(confirmed_at, now())
-   where user_id = p_user and replaced_at is null
-     and exists (select from public.mfa_recovery_codes where set_id = s.id and digest = p_digest and used_at is null);
-  return found;
+  update public.mfa_recovery_sets set confirmed_at = coalesce(confirmed_at, now())
+   where id = (verdict ->> 'set')::uuid and not verdict ? 'refused';
+  return verdict;
 end $$;
 
 
@@ -100,44 +117,33 @@ end $$;
 
 -- Consumes a code and elevates the session, in one transaction: a code is spent if and only if it opened something.
 -- The tokens that the session has do not say so yet. They expire here, so that the next request fetches new ones if
--- the caller dies now. p_ttl_days: how long a set is good for, or null. Returns {"left": codes}, or
+-- the caller dies now. Returns {"left": codes}, or
 --   {"refused": "over"}: the session is, and the code is as it was; or
---   {"refused": "wrong" | "used" | "old" | "expired", "label": of the sheet that the code is from, or null,
---    "attempts_remaining": n, "retry_after": seconds or null}
+--   the verdict on the code, with "attempts_remaining": n, "retry_after": seconds or null
 create function public.recovery_code_use(
   p_user uuid, p_session uuid, p_digest text, p_ttl_days integer, p_limit integer, p_cap integer
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  found_set public.mfa_recovery_sets;
-  found_code public.mfa_recovery_codes;
+  verdict jsonb;
+  sheet uuid;
 begin
   perform from auth.users where id = p_user for update;  -- of two with one code, or with a new sheet, one is first
-  select c.* into found_code
-    from public.mfa_recovery_codes c join public.mfa_recovery_sets s on s.id = c.set_id
-   where s.user_id = p_user and c.digest = p_digest
-   order by s.replaced_at nulls first limit 1;
-  select * into found_set from public.mfa_recovery_sets where id = found_code.set_id;
-
-  if found_set.id is null or found_set.replaced_at is not null or found_code.used_at is not null
-     or found_set.made_at < now() - make_interval(days => p_ttl_days) then
-    return coalesce(public.mfa_attempts_left(p_user, 'recovery_code', p_limit), '{}') || jsonb_build_object(
-      'refused', case when found_set.id is null then 'wrong'
-                      when found_set.replaced_at is not null then 'old'
-                      when found_code.used_at is not null then 'used'
-                      else 'expired' end,
-      'label', found_set.label);
+  verdict := public.recovery_code_verdict(p_user, p_digest, p_ttl_days);
+  sheet := verdict ->> 'set';
+  if verdict ? 'refused' then
+    return coalesce(public.mfa_attempts_left(p_user, 'recovery_code', p_limit), '{}') || verdict;
   end if;
 
   if not public.mfa_elevate_session(p_session, p_user, 'recovery_code') then
     return jsonb_build_object('refused', 'over');
   end if;
-  update public.mfa_recovery_codes set used_at = now() where set_id = found_set.id and digest = p_digest;
-  update public.mfa_recovery_sets set confirmed_at = coalesce(confirmed_at, now()) where id = found_set.id;
+  update public.mfa_recovery_codes set used_at = now() where set_id = sheet and digest = p_digest;
+  update public.mfa_recovery_sets set confirmed_at = coalesce(confirmed_at, now()) where id = sheet;
   perform public.mfa_attempt_right(p_user, 'recovery_code', p_cap);
   update public.web_account_sessions set expires_at = now() where session_id = p_session;
   return jsonb_build_object('left', (
-    select count(*) from public.mfa_recovery_codes where set_id = found_set.id and used_at is null));
+    select count(*) from public.mfa_recovery_codes where set_id = sheet and used_at is null));
 end $$;
 
 
@@ -146,7 +152,9 @@ revoke all on public.mfa_recovery_codes from public, anon, authenticated, servic
 revoke all on function public.recovery_salt(uuid) from public, anon, authenticated, service_role;
 revoke all on function public.recovery_codes_make(uuid, uuid, uuid, text, jsonb, text, text[])
   from public, anon, authenticated, service_role;
-revoke all on function public.recovery_codes_confirm(uuid, text) from public, anon, authenticated, service_role;
+revoke all on function public.recovery_code_verdict(uuid, text, integer)
+  from public, anon, authenticated, service_role;
+revoke all on function public.recovery_codes_confirm(uuid, text, integer) from public, anon, authenticated, service_role;
 revoke all on function public.recovery_code_begin(uuid, integer, integer, integer)
   from public, anon, authenticated, service_role;
 revoke all on function public.recovery_code_use(uuid, uuid, text, integer, integer, integer)
@@ -154,6 +162,6 @@ revoke all on function public.recovery_code_use(uuid, uuid, text, integer, integ
 
 grant execute on function public.recovery_salt(uuid) to service_role;
 grant execute on function public.recovery_codes_make(uuid, uuid, uuid, text, jsonb, text, text[]) to service_role;
-grant execute on function public.recovery_codes_confirm(uuid, text) to service_role;
+grant execute on function public.recovery_codes_confirm(uuid, text, integer) to service_role;
 grant execute on function public.recovery_code_begin(uuid, integer, integer, integer) to service_role;
 grant execute on function public.recovery_code_use(uuid, uuid, text, integer, integer, integer) to service_role;
