@@ -4,6 +4,8 @@ from flask import flash, url_for
 from flask_wtf import FlaskForm
 
 from auth import forecast
+from auth.assurance import REMOVE_LAST_FACTOR, Deny
+from auth.refusals import LastFactorNeeded
 from blueprints.elsewhere import elsewhere_field, sign_out_if
 from blueprints.htmx import leave_for
 from blueprints.services import services
@@ -25,8 +27,10 @@ def is_last(who, kept):
 
 
 def said_before(who, kept, factor_id):
-    """What the page that asks shows."""
+    """What the page that asks shows: what the removal leads to, or with `kept_by_policy` why there is none."""
     last = is_last(who, kept)
+    if last and who.decision(REMOVE_LAST_FACTOR) == Deny("last"):
+        return {"last": last, "forecast": LastFactorNeeded.sentence, "kept_by_policy": True}
     rest = ways(who, kept, without=factor_id)
     return {"last": last, "forecast": forecast.of_removal(rest, who.codes_left, last=last)}
 

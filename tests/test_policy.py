@@ -1,12 +1,13 @@
 """MFA_POLICY, roles and MFA_ENABLED, over HTTP: who is led to enrol, and back, and who is left in peace."""
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from app import Settings, create_app
 from tests.authenticator import Authenticator
-from tests.ceremonies import add_passkey, options_on, submitted
+from tests.ceremonies import PASSKEYS, add_passkey, options_on, submitted
 from tests.people import form
 
 SECURITY = "/settings/security"
@@ -83,9 +84,27 @@ def test_required_keeps_the_last_factor(person):
     add_passkey(browser, Authenticator("http://localhost:5000"))
     (passkey,) = alice.database.execute("select id from public.mfa_passkeys where user_id = %s", [alice.id])
     address = f"{SECURITY}/passkeys/{passkey['id']}"
-    refused = form(browser.get(address), f"{address}/remove").submit()
+    csrf_token = form(browser.get(address), address)["csrf_token"].value
+    refused = browser.post(f"{address}/remove", {"csrf_token": csrf_token})
     assert refused.status_code == 409
     assert "Add another one first" in refused
+
+
+@pytest.mark.parametrize("kind", ["app", "passkey"])
+def test_required_offers_no_removal_of_the_last_factor_and_forecasts_none(person, kind):
+    alice = person(mfa_policy="required")
+    browser = alice.signs_in()
+    if kind == "app":
+        alice.set_up_app(browser)
+        button, back = "Remove", SECURITY
+    else:
+        add_passkey(browser, Authenticator("http://localhost:5000"))
+        button, back = "Change", PASSKEYS
+    page = browser.get(SECURITY).click(f"^{button}$")
+    assert "this is your last one. Add another one first." in page
+    assert "your password alone signs in" not in page
+    assert not page.html.find("button", string=re.compile("Remove"))
+    assert page.html.main.find("a", href=back)
 
 
 @pytest.mark.parametrize(("role", "status"), [("admin", 303), ("clerk", 200)])
