@@ -122,7 +122,7 @@ def _spent(left):
     if left == 0:
         return "That was your last recovery code. Make new ones before you go on, or the next loss locks you out."
     left = "" if left is None else f" {left} {'is' if left == 1 else 'are'} left."
-    return f"That recovery code is spent.{left} Set up anew here what you have lost, and remove the lost one."
+    return f"That recovery code is spent.{left} Under Security, set up anew what was lost, and remove the lost one."
 
 
 def _form(form, who, refusal=None, *, of="app", recovery_form=None):

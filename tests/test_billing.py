@@ -122,6 +122,18 @@ def test_without_a_factor_it_leads_to_setting_one_up(alice):
     assert kept(alice) is None
 
 
+def test_what_is_said_of_the_spent_code_is_true_on_this_page_too(alice, alice_at_aal2):
+    codes = alice.makes_codes(alice_at_aal2)
+    page = form(alice_at_aal2.get(PATH), PATH)
+    for name, text in DETAILS.items():
+        page[name] = text
+    alice.ages_proofs(400)
+    proof = form(page.submit(headers={"HX-Request": "true"}), "/mfa/challenge/recovery-code")
+    proof["code"] = codes[0]
+    proof.submit(headers={"HX-Request": "true"})
+    assert "is spent. 9 are left. Under Security, set up anew what was lost" in alice_at_aal2.get(PATH)
+
+
 def test_a_recovery_code_opens_it(alice, alice_at_aal2):
     codes = alice.makes_codes(alice_at_aal2)
     browser = alice.browser()

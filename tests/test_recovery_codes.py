@@ -320,7 +320,7 @@ def test_a_code_signs_in_once_and_leads_to_where_the_lost_phone_is_replaced(alic
     assert answer.location == "/settings/security"
     assert browser.cookies["stepup"] != before
     page = answer.follow()
-    assert "That recovery code is spent. 9 are left. Set up anew here what you have lost" in page
+    assert "That recovery code is spent. 9 are left. Under Security, set up anew what was lost" in page
     assert browser.get("/account").status_code == 200
     used = [row for row in rows(database, alice) if row["used_at"]]
     assert len(used) == 1  # kept, for the audit
