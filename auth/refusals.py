@@ -178,7 +178,9 @@ class NameTaken(Refused):
 
 
 class TooManyFactors(Refused):
-    sentence = "Ten is the most authenticator apps an account can have. Remove one you no longer use first."
+    """No number, as it is ten, or nine beside passkeys."""
+
+    sentence = "Your account has as many authenticator apps as it can have. Remove one you no longer use first."
 
 
 class EnrolmentGone(Refused):

@@ -81,7 +81,8 @@ def verify():
         form.code.data = ""
         return _set_up(form, who, refusal)
     session.renew(key, who.account.user_id)
-    flash(f"“{name}” is set up. From now on, signing in takes a code from it.")
+    then = "You can sign in with its codes, too." if who.factors else "From now on, signing in takes a code from it."
+    flash(f"“{name}” is set up. {then}")
     sign_out_if(form.elsewhere.data, who)
     return leave_with_codes(who, "account.security")
 

@@ -5,6 +5,8 @@ import re
 import pyotp
 import pytest
 
+from tests.authenticator import Authenticator
+from tests.ceremonies import add_passkey
 from tests.people import Phone, form
 
 SET_UP = "/settings/security/totp"
@@ -137,9 +139,22 @@ def test_several_apps_with_names_of_their_own(alice):
     ]
 
 
-def test_the_eleventh_app_is_refused_kindly(alice, database):
+def test_only_of_the_first_factor_it_is_said_that_signing_in_takes_it_from_now_on(alice):
     browser = alice.signs_in()
-    alice.set_up_app(browser)
+    alice.set_up_app(browser, "Phone")
+    assert "“Phone” is set up. From now on, signing in takes a code from it." in browser.get("/account")
+    alice.set_up_app(browser, "Tablet")
+    assert "“Tablet” is set up. You can sign in with its codes, too." in browser.get("/account")
+
+
+@pytest.mark.parametrize("first", ["app", "passkey"])
+def test_the_eleventh_factor_is_refused_kindly(alice, database, first):
+    """Ten apps, or nine and the factor that stands for all passkeys."""
+    browser = alice.signs_in()
+    if first == "app":
+        alice.set_up_app(browser)
+    else:
+        add_passkey(browser, Authenticator())
     database.execute(
         "with made as (insert into auth.mfa_factors (id, user_id, friendly_name, factor_type, status, secret,"
         " created_at, updated_at) select gen_random_uuid(), %s, 'unverified ' || n, 'totp', 'unverified', 'AAAA',"
@@ -149,9 +164,10 @@ def test_the_eleventh_app_is_refused_kindly(alice, database):
     )
     database.execute("update auth.mfa_factors set status = 'verified' where user_id = %s", [alice.id])
     page = browser.get(SET_UP)
-    assert (page.status_code, "Ten is the most" in page) == (200, True)
+    sentence = "Your account has as many authenticator apps as it can have. Remove one you no longer use first."
+    assert (page.status_code, sentence in page) == (200, True)
     page = form(page, SET_UP).submit()
-    assert (page.status_code, "Ten is the most" in page) == (422, True)
+    assert (page.status_code, sentence in page) == (422, True)
 
 
 @pytest.mark.parametrize(("name", "sentence"), [("", "Give the app a name."), ("x" * 65, "Use at most 64 characters.")])
