@@ -95,6 +95,7 @@ def _notes(who, form, refusal=None):
         partial="account/_note_form.html",
         who=who,
         notes=notes,
+        open=services().policy.enrolment,
         button=ButtonForm(),
         signals=_signals_due(who),
     )

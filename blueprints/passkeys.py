@@ -182,6 +182,7 @@ def _page(form, who, refusal=None):
         partial="passkeys/_add.html",
         who=who,
         kept=kept.passkeys,
+        open=services().policy.enrolment,
         signals=signals(kept, who.email),
         carried=carried(),
         prefers_key=bool(who.claims.roles & current_app.config["SECURITY_KEY_ROLES"]),

@@ -140,6 +140,23 @@ def test_switched_off_nobody_sets_up_anything_and_who_has_a_factor_is_asked_for_
     assert "switched off at the moment" in refused
 
 
+@pytest.mark.parametrize("has_factor", [False, True])
+@pytest.mark.parametrize("path", ["/account", SECURITY, PASSKEYS])
+def test_switched_off_no_page_recommends_what_cannot_be_set_up(new_person, app_with, path, has_factor):
+    alice = new_person()
+    browser = alice.signs_in()
+    if has_factor:
+        alice.set_up_app(browser)
+    browser.app = app_with(mfa_enabled=False)
+    page = browser.get(path)
+    text = " ".join(page.html.main.get_text(" ", strip=True).split())
+    assert not re.search(r"(?i)add (a|another) |set up (a|an|one)\b|with a passkey or|safest|a second app on", text)
+    if path != "/account" or not has_factor:
+        assert text.count("Setting up second factors is switched off at the moment.") == 1
+    browser.app = alice.app
+    assert "switched off at the moment" not in browser.get(path)
+
+
 def test_switched_off_and_required_says_so_instead_of_leading_in_circles(person):
     browser = person(mfa_enabled=False, mfa_policy="required").signs_in()
     refused = browser.get("/account")
