@@ -52,6 +52,10 @@ class WrongCodes:
     disabled: bool
     locked_seconds: int
 
+    @property
+    def are_off(self) -> bool:
+        return self.disabled or self.locked_seconds > 0
+
 
 @dataclass(frozen=True)
 class OneSession:
@@ -127,7 +131,12 @@ class Administration:
     def lift(self, actor: str, user_id: str, reason: str) -> str:
         """Let codes be entered again. Raises AlreadyDone."""
         kinds = self._ask(
-            "admin_lift", lambda answer: list(answer["kinds"]), p_actor=actor, p_user=user_id, p_reason=reason
+            "admin_lift",
+            lambda answer: list(answer["kinds"]),
+            p_actor=actor,
+            p_user=user_id,
+            p_cap=self.rules.cap,
+            p_reason=reason,
         )
         return " ".join(f"{KINDS[kind]} can be entered again." for kind in kinds)
 

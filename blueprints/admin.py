@@ -99,8 +99,9 @@ def _do(actor, user_id, deed, reason, now):
 def _deeds(seen):
     """What can be done at the moment, as (value, words)."""
     deeds = [("sessions", f"End all sessions ({len(seen.sessions)})")] if seen.sessions else []
-    deeds += [("codes", "Let codes be entered again")] if seen.wrong_codes else []
-    return deeds + [(factor.id, f"Withdraw the {factor.kind.lower()} “{factor.name}”") for factor in seen.factors]
+    deeds += [("codes", "Let codes be entered again")] if any(codes.are_off for codes in seen.wrong_codes) else []
+    last = " (the last one)" if len(seen.factors) == 1 else ""
+    return deeds + [(one.id, f"Withdraw the {one.kind.lower()} “{one.name}”{last}") for one in seen.factors]
 
 
 def _search(form, found=None):

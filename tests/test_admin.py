@@ -380,6 +380,15 @@ def test_withdrawing_a_passkey_leaves_the_other_factors(desk, alice):
     assert "last second factor" not in mail["html"]
 
 
+def test_of_the_last_factor_it_is_said_before_it_is_withdrawn(desk, alice):
+    browser = alice.signs_in()
+    alice.set_up_app(browser, "Phone")
+    assert "Withdraw the authenticator app “Phone” (the last one)" in desk.get(page_of(alice))
+    ceremonies.add_passkey(browser, Authenticator())
+    page = desk.get(page_of(alice))
+    assert "Withdraw the authenticator app “Phone”" in page and "the last one" not in page
+
+
 def test_two_administrators_withdraw_one_factor_and_one_of_them_reads_that_it_was_done(new_admin, alice):
     alice.set_up_app(alice.signs_in(), "Phone")
     (factor,) = factors_of(alice)
@@ -431,6 +440,33 @@ def test_codes_that_were_locked_or_switched_off_can_be_entered_again(desk, alice
     alice.forgets_used_codes()
     assert alice.submits_code(browser).status_code == 303
     assert ("codes_on", {"kind": "totp", "reason": REASON}) in events_of(alice)
+
+
+def test_where_nothing_is_locked_nothing_is_lifted_or_logged(desk, alice_with_totp):
+    alice = alice_with_totp
+    browser = alice.browser()
+    alice.submits_password(browser)
+    alice.submits_code(browser, alice.phones[0].wrong_code())
+    page = desk.get(page_of(alice))
+    assert "1 wrong since the last right one" in page
+    assert "Let codes be entered again" not in page
+    refused = desk.post(page_of(alice), {"csrf_token": csrf_token(desk), "deed": "codes", "reason": REASON})
+    assert refused.status_code == 409
+    assert "codes_on" not in [event for event, _ in events_of(alice)]
+
+
+def test_lifting_one_lock_leaves_the_other_kind_as_it_is(desk, alice_with_totp, database):
+    alice = alice_with_totp
+    database.execute(
+        "insert into public.mfa_attempts (user_id, kind, failures, since_success, locked_until)"
+        " values (%(id)s, 'totp', 5, 5, now() + interval '1 hour'), (%(id)s, 'recovery_code', 1, 1, null)"
+        " on conflict (user_id, kind) do update set since_success = 5, locked_until = now() + interval '1 hour'",
+        {"id": alice.id},
+    )
+    does(desk, alice, "codes")
+    assert [event for event, _ in events_of(alice)].count("codes_on") == 1
+    left = database.execute("select kind, since_success from public.mfa_attempts where user_id = %s", [alice.id])
+    assert {row["kind"]: row["since_success"] for row in left} == {"totp": 0, "recovery_code": 1}
 
 
 def test_nobody_acts_on_the_own_account(new_admin):

@@ -64,7 +64,7 @@ GRANTS = {
         for function in (
             "admin_end_sessions(uuid,uuid,text)",
             "admin_find(uuid,text,integer)",
-            "admin_lift(uuid,uuid,text)",
+            "admin_lift(uuid,uuid,integer,text)",
             "admin_person(uuid,uuid,integer,integer)",
             "admin_withdraw(uuid,uuid,uuid,text)",
             "cancel_email_change(uuid)",

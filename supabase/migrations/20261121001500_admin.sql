@@ -141,7 +141,7 @@ end $$;
 
 -- Lets codes be entered again that wrong ones have locked or switched off.
 -- {"kinds": [which]}; refused can be 'gone', too
-create function public.admin_lift(p_actor uuid, p_user uuid, p_reason text) returns jsonb
+create function public.admin_lift(p_actor uuid, p_user uuid, p_cap integer, p_reason text) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   refused text := public.admin_begin(p_actor, p_user, p_reason);
@@ -151,7 +151,7 @@ begin
   if refused is not null then return jsonb_build_object('refused', refused); end if;
   for lifted in
     update public.mfa_attempts set failures = 0, since_success = 0, locked_until = null
-     where user_id = p_user and since_success > 0 returning kind
+     where user_id = p_user and (locked_until > now() or since_success >= p_cap) returning kind
   loop
     perform public.log_event(p_user, 'codes_on', jsonb_build_object('kind', lifted));
     kinds := kinds || lifted;
@@ -167,10 +167,10 @@ revoke all on function public.admin_find(uuid, text, integer) from public, anon,
 revoke all on function public.admin_person(uuid, uuid, integer, integer) from public, anon, authenticated, service_role;
 revoke all on function public.admin_end_sessions(uuid, uuid, text) from public, anon, authenticated, service_role;
 revoke all on function public.admin_withdraw(uuid, uuid, uuid, text) from public, anon, authenticated, service_role;
-revoke all on function public.admin_lift(uuid, uuid, text) from public, anon, authenticated, service_role;
+revoke all on function public.admin_lift(uuid, uuid, integer, text) from public, anon, authenticated, service_role;
 
 grant execute on function public.admin_find(uuid, text, integer) to service_role;
 grant execute on function public.admin_person(uuid, uuid, integer, integer) to service_role;
 grant execute on function public.admin_end_sessions(uuid, uuid, text) to service_role;
 grant execute on function public.admin_withdraw(uuid, uuid, uuid, text) to service_role;
-grant execute on function public.admin_lift(uuid, uuid, text) to service_role;
+grant execute on function public.admin_lift(uuid, uuid, integer, text) to service_role;
