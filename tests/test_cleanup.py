@@ -178,3 +178,14 @@ def test_the_page_on_data_names_every_table(database):
     page = (PROJECT / "docs/data.md").read_text()
     tables = database.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
     assert [row["tablename"] for row in tables if f"`{row['tablename']}`" not in page] == []
+
+
+def test_the_page_on_data_names_every_key_of_the_session_cookie():
+    """Whoever has the cookie can read it: Flask signs it, and encrypts nothing."""
+    files = [*(PROJECT / "blueprints").glob("*.py"), *(PROJECT / "templates").rglob("*.html")]
+    code = "".join(file.read_text() for file in files)
+    used = set(re.findall(r'\bsession(?:\[|\.(?:get|pop|setdefault)\()"(\w+)"', code))
+    assert used >= {"deleting", "has_arrived"}
+    table = (PROJECT / "docs/data.md").read_text().partition("| key |")[2].partition("\n\n")[0]
+    named = {key for row in table.splitlines() for key in re.findall(r"`(\w+)`", row.split(" | ")[0])}
+    assert named == used | {"csrf_token", "_flashes"}  # Flask-WTF's, and Flask's
