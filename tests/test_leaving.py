@@ -10,6 +10,7 @@ from tests.mailbox import link_to, mails_to
 from tests.people import Browser, Person, alerts, form
 from tests.proxy import app_behind_proxy, running_proxy
 from tests.stranger import Stranger, grant_challenge
+from tests.test_admin import REASON, does
 from tests.test_attacks import access_token_of, vault_key
 from tests.test_billing import saves
 
@@ -133,6 +134,30 @@ def test_the_file_says_what_was_written_used_and_done(lived_in, alice_at_aal2):
     }
     assert {"signed_in", "app_added", "code_used"} <= {entry["what"] for entry in file["security_log"]}
     assert "login" in {entry["what"] for entry in file["log"]}
+
+
+def test_the_file_has_every_moment_that_supabase_keeps_of_an_account(database, alice, alice_at_aal2):
+    moments = database.execute(
+        "select column_name as name from information_schema.columns"
+        " where table_schema = 'auth' and table_name = 'users' and data_type like 'timestamp%'"
+    )
+    assert {row["name"] for row in moments} - set(downloads(alice_at_aal2).json["account"]) == set()
+
+
+def test_what_an_administrator_did_is_in_their_file_without_whom_it_concerned_and_outlives_them(new_admin, new_person):
+    admin, desk = new_admin()
+    bob = new_person("bob")
+    bob.signs_in()
+    does(desk, bob, "sessions")
+    file = downloads(desk)
+    done = [(deed["what"], deed["reason"]) for deed in file.json["done_as_support"]]
+    assert done == [("looked_at", None), ("sessions_ended", REASON)]
+    assert bob.id not in file and bob.email not in file
+    assert "stays in their logs" in desk.get(DELETE)
+    deletes(desk, admin.email)
+    assert left_of(admin) == ["security_events"]
+    log = bob.signs_in().get("/settings/security/log").html.main.get_text()
+    assert f"because: {REASON}" in log and "By support" in log
 
 
 def test_the_file_opens_nothing(database, lived_in, alice_at_aal2):

@@ -11,8 +11,11 @@ language sql stable security definer set search_path = '' as $$
       'id', u.id, 'email', u.email, 'new_email', nullif(u.email_change, ''), 'phone', u.phone,
       'has_password', coalesce(u.encrypted_password, '') <> '',
       'created_at', u.created_at, 'updated_at', u.updated_at, 'invited_at', u.invited_at,
-      'email_confirmed_at', u.email_confirmed_at, 'phone_confirmed_at', u.phone_confirmed_at,
-      'last_sign_in_at', u.last_sign_in_at, 'banned_until', u.banned_until,
+      'confirmed_at', u.confirmed_at, 'email_confirmed_at', u.email_confirmed_at,
+      'phone_confirmed_at', u.phone_confirmed_at, 'confirmation_sent_at', u.confirmation_sent_at,
+      'recovery_sent_at', u.recovery_sent_at, 'email_change_sent_at', u.email_change_sent_at,
+      'phone_change_sent_at', u.phone_change_sent_at, 'reauthentication_sent_at', u.reauthentication_sent_at,
+      'last_sign_in_at', u.last_sign_in_at, 'banned_until', u.banned_until, 'deleted_at', u.deleted_at,
       'set_by_the_site', u.raw_app_meta_data, 'set_by_you', u.raw_user_meta_data,
       'known_to_passkeys_as', (select handle from public.webauthn_handles where user_id = u.id),
       'no_second_factor_for_now', (select not_now_at from public.mfa_prompts where user_id = u.id)),
@@ -72,6 +75,10 @@ language sql stable security definer set search_path = '' as $$
       select coalesce(jsonb_agg(jsonb_build_object(
                'what', event, 'about', what - 'id', 'at', at, 'by_support', actor is not null) order by id), '[]')
         from public.security_events where user_id = u.id),
+    'done_as_support', (  -- to whom is not theirs to take along
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'what', event, 'reason', what ->> 'reason', 'at', at) order by id), '[]')
+        from public.security_events where actor = u.id),
     'log', (
       select coalesce(jsonb_agg(jsonb_build_object(
                'what', payload ->> 'action', 'at', created_at, 'ip_address', nullif(ip_address, ''))
