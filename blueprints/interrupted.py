@@ -97,18 +97,17 @@ def with_a_stale_token(who: Session | None) -> Response:
     refusal = Refused("This page had been open for too long, or you signed in or out in another tab.", status=400)
     proves = request.blueprint in ("step_up", "login") and request.endpoint != "login.destroy"
     fields, path = (_kept(who and who.fingerprint), destination()) if proves else (_typed(), request.path)
+    way_on = {"go_on_at": destination()} if who and proves else {}
     if is_htmx():
-        if who and proves and "dialog" in request.form:  # the form that waits finds out
+        if way_on and "dialog" in request.form:  # the form that waits finds out
             return go_on(who.account.user_id)
-        if not (who and proves):
-            response = refusal_page(Refused(f"{refusal.sentence} Nothing is lost: please send it again.", status=400))
-            return with_news(response, "csrf", csrf_token=generate_csrf())
+        again = "" if way_on else " Nothing is lost: please send it again."
+        response = refusal_page(Refused(refusal.sentence + again, status=400), **way_on)
+        return with_news(response, "csrf", csrf_token=generate_csrf())
     # Only what this site sent: another's could hold anything, and a button under it.
-    elif fields and not is_for_script() and request.headers.get("Origin") == current_app.config["PUBLIC_URL"]:
+    if fields and not is_for_script() and request.headers.get("Origin") == current_app.config["PUBLIC_URL"]:
         return _again(fields, path, refusal)
-    if who and proves:
-        return refusal_page(refusal, go_on_at=destination())
-    return refusal_page(refusal, retry_at=here())
+    return refusal_page(refusal, **(way_on or {"retry_at": here()}))
 
 
 def _again(fields: Fields, path: str, refusal: Refused | None = None, **context: Any) -> Response:
