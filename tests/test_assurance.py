@@ -211,7 +211,7 @@ policies = st.sampled_from(
 )
 # Twice those that are refused for a reason of their own.
 situations = st.one_of([near(name) for name in [*TABLE, "admin", "remove-last-factor"]])
-often = settings(max_examples=1500, deadline=None)
+often = settings(max_examples=500, deadline=None)
 
 
 def allows(*situation, now=NOW):

@@ -42,7 +42,7 @@ def settled(reused):
 
 
 def token_of(browser):
-    return form(browser.get("/account"), "/account")["csrf_token"].value
+    return form(browser.get("/logout"), "/logout")["csrf_token"].value
 
 
 BODIES = {
