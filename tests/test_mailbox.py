@@ -12,8 +12,6 @@ HOSTILE = '<script>alert(1)</script><img src=//evil.test><form action=//evil.tes
 
 @pytest.fixture
 def mailbox():
-    if "MAILBOX_URL" not in os.environ or "DATABASE_URL" not in os.environ:
-        pytest.skip("needs MAILBOX_URL and DATABASE_URL")
     with httpx.Client(base_url=os.environ["MAILBOX_URL"], trust_env=False) as http:
         yield http
 
