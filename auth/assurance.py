@@ -171,10 +171,15 @@ def is_encouraged(factors: Sequence[Factor], policy: Policy, dismissed_at: float
     return dismissed_at is None or now - dismissed_at >= ENCOURAGED_AGAIN_DAYS * 86400
 
 
-def opened_by_the_last_code(claims: Claims, codes_left: int | None) -> bool:
-    """Whether the newest proof of this session is a recovery code, and no other is left; None: there are no codes."""
+def proven_by_code(claims: Claims) -> bool:
+    """Whether the newest proof of this session is a recovery code."""
     last = max((proof.at for proof in claims.amr), default=0)
-    return codes_left == 0 and last > 0 and claims.proven_at("recovery_code") == last
+    return last > 0 and claims.proven_at("recovery_code") == last
+
+
+def opened_by_the_last_code(claims: Claims, codes_left: int | None) -> bool:
+    """Whether it was a recovery code that opened this session, and no other is left; None: there are no codes."""
+    return codes_left == 0 and proven_by_code(claims)
 
 
 def factor_age(claims: Claims, *, now: float, methods: frozenset[str] = FACTOR_METHODS) -> float | None:

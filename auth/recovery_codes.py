@@ -55,6 +55,12 @@ def good_until(codes: Codes | None, ttl_days: int | None) -> float | None:
     return codes.made_at + ttl_days * 86400 if codes and ttl_days else None
 
 
+def usable(codes: Codes | None, ttl_days: int | None, *, now: float) -> int:
+    """Return how many codes somebody could sign in with."""
+    end = good_until(codes, ttl_days)
+    return codes.left if codes and (end is None or now <= end) else 0
+
+
 def needed(codes: Codes | None, ttl_days: int | None, *, has_factors: bool, now: float) -> Need | None:
     """Return what somebody with these codes has to be reminded of, the most urgent first."""
     end = good_until(codes, ttl_days)

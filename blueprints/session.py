@@ -21,6 +21,7 @@ from auth.assurance import (
     factor_age,
     is_encouraged,
     opened_by_the_last_code,
+    proven_by_code,
     sign_in_age,
 )
 from auth.refusals import (
@@ -100,13 +101,16 @@ class Session:
     @property
     def codes_left(self) -> int:
         """How many recovery codes this person could sign in with."""
-        codes, end = self.account.codes, self.codes_good_until
-        return codes.left if codes and (end is None or end >= self.now) else 0
+        return recovery_codes.usable(self.account.codes, services().codes.ttl_days, now=self.now)
 
     @property
     def codes_need(self) -> recovery_codes.Need | None:
         ttl_days = services().codes.ttl_days
         return recovery_codes.needed(self.account.codes, ttl_days, has_factors=bool(self.factors), now=self.now)
+
+    @property
+    def by_code(self) -> bool:
+        return proven_by_code(self.claims)
 
     @property
     def factor_age(self) -> float | None:

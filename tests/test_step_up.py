@@ -144,8 +144,13 @@ def test_round_trips_of_the_whole_sign_in(alice_with_totp, round_trips):
     assert round_trips == ["POST /rest/v1/rpc/vault_read", "GET /rest/v1/notes"]
 
 
-def test_where_a_recovery_code_would_do_nobody_reads_that_theirs_is_not_enough(alice, alice_at_aal2):
+@pytest.mark.parametrize(
+    ("action", "seconds", "said"), [("billing", 280, "4 minutes ago"), ("delete", 40, "less than a minute ago")]
+)
+def test_whoever_has_proven_their_phone_does_not_read_that_a_recovery_code_is_not_enough(
+    alice, alice_at_aal2, action, seconds, said
+):
     """The page asks half a minute early, see show()."""
-    alice.ages_proofs(280)
-    page = alice_at_aal2.get("/mfa/challenge", {"action": "billing"})
-    assert "You last confirmed that it is you 4 minutes ago. Please" in " ".join(page.html.main.get_text().split())
+    alice.ages_proofs(seconds)
+    page = alice_at_aal2.get("/mfa/challenge", {"action": action})
+    assert f"You last confirmed that it is you {said}. Please" in " ".join(page.html.main.get_text().split())
