@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.people import alerts, form
+from tests.people import Browser, alerts, form
 from tests.test_billing import DETAILS, kept
 from tests.test_billing import PATH as BILLING
 from tests.test_recovery_codes import is_spent, spend_all_but
@@ -213,6 +213,17 @@ def test_whoever_is_not_signed_in_keeps_what_they_typed_too(alice):
     sign_in["csrf_token"] = "of an earlier session"
     sign_in["csrf_token"] = token_in(sign_in.submit(headers=HTMX), "csrf")
     assert sign_in.submit(headers=HTMX).headers["HX-Redirect"] == "/account"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://evil.test"}, {"Origin": "null"}])
+@pytest.mark.parametrize("path", ["/login", "/signup"])
+def test_without_the_header_of_htmx_which_no_other_site_can_send_nobody_gets_a_token(app, path, headers):
+    page = form(Browser(app).get(path), path)
+    page["email"], page["csrf_token"] = "alice@example.com", "guessed"
+    refused = page.submit(headers=headers)
+    assert refused.status_code == 400
+    assert "HX-Trigger" not in refused.headers
+    assert "csrf_token" not in refused
 
 
 @pytest.mark.parametrize("headers", [HTMX, FROM_HERE], ids=["htmx", "plain"])
