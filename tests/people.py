@@ -175,3 +175,11 @@ class Person:
             "update public.web_account_sessions set expires_at = now() - interval '1 second' where user_id = %s",
             [self.id],
         )
+
+
+def at_challenge(person: Person) -> Browser:
+    """A browser of the person in which the password was given, and a code is asked for."""
+    person.forgets_used_codes()
+    browser = person.browser()
+    assert person.submits_password(browser).status_code == 303
+    return browser

@@ -23,7 +23,7 @@ from auth.refusals import (
     UnknownFactor,
     WrongCode,
 )
-from tests.people import Browser, Person, form
+from tests.people import Browser, Person, at_challenge, form
 from tests.proxy import app_behind_proxy, running_proxy
 from tests.stranger import Stranger
 from tests.test_app import make_app  # noqa: F401  # a fixture
@@ -430,14 +430,6 @@ def proxied(alice_with_totp):
         app = app_behind_proxy(proxy.url)
         yield replace(alice_with_totp, app=app), proxy
         app.extensions["stepup"].gateway.close()
-
-
-def at_challenge(person: Person) -> Browser:
-    """A browser of the person in which the password was given, and a code is asked for."""
-    person.forgets_used_codes()
-    browser = person.browser()
-    assert person.submits_password(browser).status_code == 303
-    return browser
 
 
 def fifty_tabs(person: Person) -> list[Browser]:

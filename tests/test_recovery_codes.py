@@ -21,7 +21,7 @@ from auth.refusals import Busy, RecoveryCodesLocked, Refused, SignInRequired, Wr
 from tests.authenticator import Authenticator
 from tests.ceremonies import add_passkey, sign_in
 from tests.mailbox import link_to
-from tests.people import Browser, Person, alerts, form
+from tests.people import Browser, alerts, at_challenge, form
 from tests.proxy import app_behind_proxy, running_app, running_proxy
 from tests.settings import CHEAP
 from tests.test_app import make_app  # noqa: F401  # a fixture
@@ -901,14 +901,6 @@ def proxied(alice, alice_at_aal2):
         app = app_behind_proxy(proxy.url)
         yield replace(alice, app=app), proxy
         app.extensions["stepup"].gateway.close()
-
-
-def at_challenge(person: Person):
-    """A browser of the person in which the password was given."""
-    person.forgets_used_codes()
-    browser = person.browser()
-    assert person.submits_password(browser).status_code == 303
-    return browser
 
 
 def confirms(browser, code):
