@@ -135,7 +135,7 @@ class FactorsChanged(Refused):
 class LastFactorNeeded(Refused):
     """Policy wants a second factor of this person."""
 
-    sentence = "You need a second factor here, and this is your last one. Add another one first."
+    sentence = "You need a second factor here, and this is your last one. It can be removed once you have another one."
     status = 409
 
 

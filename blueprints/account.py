@@ -31,7 +31,7 @@ class NoteForm(FlaskForm):
 
 @bp.get("/")
 def home():
-    return render_template("account/home.html", who=session.current())
+    return render_template("account/home.html", who=session.current(), open=services().policy.enrolment)
 
 
 @bp.get("/account")

@@ -13,7 +13,7 @@ bp = Blueprint("elsewhere", __name__)
 
 def elsewhere_field() -> BooleanField:
     """Ticked: whoever changes a factor may do so because somebody else is in."""
-    return BooleanField("Sign out everywhere else", default=True)
+    return BooleanField("Sign out everywhere else", default=True, false_values=(False, "", "no"))
 
 
 @bp.post("/settings/security/sign-out-elsewhere")

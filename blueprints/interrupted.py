@@ -111,7 +111,8 @@ def with_a_stale_token(who: Session | None) -> Response:
 
 
 def _again(fields: Fields, path: str, refusal: Refused | None = None, **context: Any) -> Response:
-    page = render_template("again.html", fields=fields, path=path, refusal=refusal, **context)
+    shown = dict(reversed(fields)).items()  # the first of a name counts
+    page = render_template("again.html", fields=fields, shown=shown, path=path, refusal=refusal, **context)
     return make_response(page, refusal.status if refusal else 200)
 
 

@@ -172,10 +172,29 @@ def test_a_removal_offers_to_sign_out_everywhere_else(alice, alice_at_aal2, tick
     alice.forgets_used_codes()
     elsewhere = alice.signs_in()
     one = removal(alice_at_aal2, factor_ids(alice)[0])
-    assert one["elsewhere"].checked
-    one["elsewhere"] = ticked
+    box = one.fields["elsewhere"][0]
+    assert box.checked
+    box.checked = ticked
     one.submit()
     assert alice_at_aal2.get("/account").status_code == 200
+    assert (elsewhere.get("/account").status_code == 200) is not ticked
+
+
+@pytest.mark.parametrize("ticked", [True, False])
+def test_the_box_stays_as_it_was_where_a_proof_came_between(alice, alice_at_aal2, ticked):
+    alice.set_up_app(alice_at_aal2, "Tablet")
+    alice.forgets_used_codes()
+    elsewhere = alice.signs_in()
+    one = removal(alice_at_aal2, factor_ids(alice)[0])
+    one.set("elsewhere", ticked, index=0)
+    alice.ages_proofs(400)
+    alice.forgets_used_codes()
+    challenge = form(one.submit(), "/mfa/challenge")
+    challenge["code"] = alice.phones[-1].code()
+    challenge["factor"].force_value(factor_ids(alice)[1])
+    page = challenge.submit()
+    assert page.html.dl.get_text(" ", strip=True) == f"Elsewhere {'yes' if ticked else 'no'}"
+    assert form(page, one.action).submit().location == SECURITY
     assert (elsewhere.get("/account").status_code == 200) is not ticked
 
 
@@ -185,8 +204,9 @@ def test_adding_a_second_factor_offers_it_too(alice, alice_at_aal2, ticked):
     elsewhere = alice.signs_in()
     tablet = alice.begins_app(alice_at_aal2, "Tablet")
     finish = form(alice_at_aal2.get(APPS), f"{APPS}/verify")
-    assert finish["elsewhere"].checked
-    finish["elsewhere"] = ticked
+    box = finish.fields["elsewhere"][0]
+    assert box.checked
+    box.checked = ticked
     finish["code"] = tablet.code()
     page = finish.submit().follow()
     assert ("Your other devices were signed out." in page) is ticked
