@@ -13,7 +13,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ from psycopg.conninfo import make_conninfo
 from local_supabase import config, mail_server, postgres, start
 from local_supabase.postgres import CannotStart
 from local_supabase.stack import MAIL_PORT_OFFSET, reset
+from tests.waiting import eventually
 
 CHECKOUT = Path(__file__).parent.parent
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another account")
@@ -137,10 +137,13 @@ def test_a_page_in_a_browser_cannot_plant_a_mail(state):
 
 
 def test_a_taken_port_for_mails_is_none_of_the_starts_business(state):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with start(state, port=port - MAIL_PORT_OFFSET) as stack:
-            assert urlsplit(stack.environment()["MAIL_URL"]).port != port
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # somebody else has it, which is as good
+            held.enter_context(socket.create_server(("127.0.0.1", port + MAIL_PORT_OFFSET)))
+        with start(state, port=port) as stack:
+            assert urlsplit(stack.environment()["MAIL_URL"]).port != port + MAIL_PORT_OFFSET
 
 
 def test_a_taken_port_of_the_app_is_one_sentence_on_the_terminal(state):
@@ -432,15 +435,6 @@ def processes(state: Path) -> list[tuple[int, str]]:
 
 def none_remains(state: Path) -> bool:
     return eventually(lambda: not processes(state))
-
-
-def eventually(condition, *, within: float = 15.0) -> bool:
-    deadline = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def home_of(state: Path) -> Path:

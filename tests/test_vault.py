@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
@@ -17,6 +18,7 @@ from app import Settings, create_app
 from auth.refusals import Unavailable
 from tests.people import Browser, Person, form
 from tests.proxy import running_app, running_proxy
+from tests.waiting import eventually
 
 CHECKOUT = Path(__file__).parent.parent
 REFRESH = "POST /auth/v1/token"
@@ -183,6 +185,20 @@ def test_a_key_that_was_changed_in_one_character_reads_as_signed_out(alice, alic
 # Nothing readable at rest
 
 
+def test_a_sign_out_takes_its_locks_in_the_order_of_a_cleanup(alice, database):
+    """Else, now and then, each waits for what the other holds, and Postgres ends one of them: a sign-in that fails."""
+    key_hash = hashlib.sha256(alice.signs_in().cookies["stepup"].encode()).hexdigest()
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as other, ThreadPoolExecutor(1) as thread:
+        with database.transaction():
+            database.execute("select from public.web_account_sessions where user_id = %s for update", [alice.id])
+            closed = thread.submit(other.execute, "select public.vault_close(%s)", [key_hash])
+            waits = "select cardinality(pg_blocking_pids(%s)) > 0 as waits"
+            assert eventually(lambda: database.execute(waits, [other.info.backend_pid]).fetchone()["waits"])
+            database.execute("select from public.web_vaults where key_hash = %s for update nowait", [key_hash])
+        closed.result()
+    assert rows(database, "web_account_sessions", alice) == []
+
+
 def test_neither_tokens_nor_keys_nor_secrets_can_be_read_in_the_tables(alice, database):
     browser = alice.signs_in()
     phone = alice.begins_app(browser)
@@ -192,11 +208,11 @@ def test_neither_tokens_nor_keys_nor_secrets_can_be_read_in_the_tables(alice, da
         "select v.key_hash, v::text as text from public.web_vaults v where id = %s", [session["vault_id"]]
     )
     assert vault["key_hash"] == hashlib.sha256(key.encode()).hexdigest()
-    for secret in ("eyJ", key, phone.secret, alice.password):
+    for secret in ("eyJhbGciOi", key, phone.secret, alice.password):
         assert secret not in session["text"] + vault["text"]
     for name in ("access_token", "refresh_token", "enrolment_secret"):
         assert session[name].startswith("gAAAA")  # Fernet
-    # A refresh token is short: a plain one would not show as eyJ.
+    # A refresh token is short: a plain one would not show as the beginning of a token.
     (live,) = database.execute("select token from auth.refresh_tokens where session_id = %s", [session["session_id"]])
     assert live["token"] not in session["text"]
 

@@ -78,9 +78,10 @@ declare
 begin
   perform public.log_event(user_id, 'signed_out', '{}', session_id)
      from public.web_account_sessions where vault_id = vault and user_id is distinct from p_stays;
-  delete from auth.sessions s
-   using public.web_account_sessions a
-   where s.id = a.session_id and a.vault_id = vault;
+  -- Sign-in, session, vault: whoever deletes more than one of them does it in this order, or two would wait for each
+  -- other.
+  with closed as (delete from public.web_account_sessions where vault_id = vault returning session_id)
+  delete from auth.sessions s using closed where s.id = closed.session_id;
   delete from public.web_vaults where id = vault;
 end $$;
 

@@ -5,17 +5,20 @@ language plpgsql security definer set search_path = '' as $$
 declare
   counts jsonb := '{}';
   n bigint;
+  ended bigint;
 begin
   -- Sign-ins of long ago end, as if their person had signed out.
-  delete from auth.sessions s using public.web_account_sessions a
-   where s.id = a.session_id and a.created_at < now() - make_interval(days => p_session_days);
-  get diagnostics n = row_count;
+  with ended as (
+    delete from public.web_account_sessions where created_at < now() - make_interval(days => p_session_days)
+    returning session_id),
+  gone as (delete from auth.sessions s using ended where s.id = ended.session_id returning s.id)
+  select (select count(*) from ended), (select count(*) from gone) into ended, n;
   counts := counts || jsonb_build_object('auth.sessions', n);
 
   delete from public.web_account_sessions a
    where not exists (select from auth.sessions where id = a.session_id);
   get diagnostics n = row_count;
-  counts := counts || jsonb_build_object('web_account_sessions', n);
+  counts := counts || jsonb_build_object('web_account_sessions', ended + n);
 
   delete from public.web_vaults v
    where not exists (select from public.web_account_sessions where vault_id = v.id);

@@ -1,9 +1,10 @@
 """Signing in by password, refreshing, logging out, and changing the password."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from tests.waiting import eventually
 
 
 def test_a_password_login_answers_as_the_client_reads_it(alice):
@@ -206,8 +207,5 @@ def _used_long_ago(database, token):
 
 
 def _wait_until_blocked_by(database):
-    deadline = time.monotonic() + 10
     blocked = "select count(*) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
-    while database.execute(blocked).fetchone() == (0,):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert eventually(lambda: database.execute(blocked).fetchone() != (0,))

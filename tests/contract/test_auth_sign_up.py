@@ -1,12 +1,12 @@
 """Signing up, and the link that confirms the address."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.contract.mailed import token_hash
+from tests.waiting import eventually
 
 
 def _log_in(wire, email, password):
@@ -283,7 +283,5 @@ def test_metadata_given_at_sign_up_is_not_the_admins(people, wire):
 
 
 def _wait_for_waiting(database, count):
-    deadline = time.monotonic() + 10
-    while database.execute("select count(*) from pg_locks where not granted").fetchone() < (count,):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    waiting = "select count(*) from pg_locks where not granted"
+    assert eventually(lambda: database.execute(waiting).fetchone() >= (count,))
