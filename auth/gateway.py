@@ -116,7 +116,8 @@ def connection_pool(timeout_seconds: float) -> httpx.Client:
     return httpx.Client(
         verify=_tls(),
         timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 2)),
-        limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
+        # As many are kept as there may be: httpcore closes a surplus one even if a thread is about to use it.
+        limits=httpx.Limits(max_connections=50, max_keepalive_connections=50),
         event_hooks={"request": [_without_key_as_bearer]},
         trust_env=False,  # a proxy named in the environment must not see tokens
     )

@@ -301,4 +301,6 @@ def _serving(app: Flask, listener: socket.socket) -> Iterator[None]:
         server.pull_trigger()  # wakes the loop
         thread.join()
         server.task_dispatcher.shutdown(timeout=2)
+        for channel in list(server.active_channels.values()):
+            channel.handle_close()  # unlike close_all(), it closes the files that were being sent
         wasyncore.close_all(sockets, ignore_all=True)
