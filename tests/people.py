@@ -22,10 +22,10 @@ class Phone:
     used: set[str] = field(default_factory=set)
 
     def code(self) -> str:
-        """Return the code of now, or else the next one, which a verifier takes 30 s early (RFC 6238 section 5.2)."""
+        """Return the code of now, or else the next or the last one: a verifier takes both (RFC 6238 section 5.2)."""
         totp, now = pyotp.TOTP(self.secret), int(time.time())
-        fresh = [code for code in (totp.at(now), totp.at(now + 30)) if code not in self.used]
-        assert fresh, "both codes are used: call Person.forgets_used_codes() first"
+        fresh = [code for step in (0, 30, -30) if (code := totp.at(now + step)) not in self.used]
+        assert fresh, "all codes are used: call Person.forgets_used_codes() first"
         self.used.add(fresh[0])
         return fresh[0]
 

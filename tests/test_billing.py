@@ -375,7 +375,7 @@ def token_aged(person: Person, browser: Browser, seconds: int) -> str:
 
 def seconds_since_proof(person: Person) -> int:
     (row,) = person.database.execute(
-        "select extract(epoch from now())::int - max(extract(epoch from c.updated_at))::int as age"
+        "select extract(epoch from now())::int - max(floor(extract(epoch from c.updated_at)))::int as age"
         " from auth.mfa_amr_claims c join auth.sessions s on s.id = c.session_id"
         " where s.user_id = %s and c.authentication_method = 'totp'",
         [person.id],

@@ -19,7 +19,7 @@ class Site:
 
 
 class Screen:
-    """A page; being made waits until its heading is there."""
+    """A page; being made waits until its heading and its scripts are there."""
 
     HEADING: str | None = None
 
@@ -27,6 +27,7 @@ class Screen:
         self.page = page
         if heading := heading or self.HEADING:
             expect(self.heading).to_have_text(heading)
+        self.page.wait_for_load_state()  # and the scripts: what is clicked before them goes its way without them
 
     @property
     def heading(self) -> Locator:

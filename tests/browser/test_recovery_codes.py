@@ -1,6 +1,6 @@
 """Recovery codes in a browser: kept on paper, in a file or in the clipboard, and the day on which they are needed."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect
@@ -14,8 +14,14 @@ pytestmark = pytest.mark.browser
 def test_a_sheet_is_copied_saved_and_printed_with_the_site_and_the_date(open_browser, comes_in, alice_with_totp, site):
     alice, page = alice_with_totp, open_browser(locale="en-GB", timezone_id="UTC")
     sheet = RecoveryCodes.open(comes_in(page, alice)).show_codes()
-    codes, today = sheet.codes, f"{datetime.now(UTC):%-d %b %Y}"
+    codes, made = sheet.codes, datetime.fromisoformat(sheet.paper.get_by_role("time").get_attribute("datetime"))
     assert len(codes) == 10
+    assert abs(datetime.now(UTC) - made) < timedelta(minutes=5)
+    # As this Chromium says it: to one it is Sep, to the next Sept.
+    in_words = (
+        "time => new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeZone: 'UTC' }).format(new Date(time))"
+    )
+    today = page.evaluate(in_words, made.isoformat())
 
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
     sheet.copy_button.click()

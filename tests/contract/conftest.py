@@ -447,5 +447,5 @@ def alices_app(alices_phone: Device) -> dict[str, Any]:
 def steady_step() -> None:
     """Wait until the 30 s step of authenticator codes has a while to go."""
     left = 30 - time.time() % 30
-    if left < 2:
+    if left < 5:
         time.sleep(left)

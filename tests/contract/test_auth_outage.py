@@ -35,6 +35,7 @@ def api(our_server, socket) -> Iterator[FlaskClient]:
     """An Auth API of its own, in this process, which reaches its Postgres through the link."""
     url = make_conninfo(our_server.database_url, host=str(socket[0].parent), application_name=NAME)
     with local_database.pool("supabase_auth_admin", url) as pool:
+        pool.wait()  # a connection still being made would survive the cut
         keys = Keys("sb_publishable_p", "sb_secret_s", {})
         app = Flask(__name__)
         platform = Platform("http://127.0.0.1:1", Config("http://x"), keys, pool, pool, time.time)
@@ -57,9 +58,8 @@ def test_no_postgres_is_503_without_details_and_heals(api, socket, database):
     assert "PGSQL" not in text
     assert api.get("/auth/v1/health").status_code == 200
     socket[0].symlink_to(socket[1])
-    begin = time.monotonic()
-    assert _log_in(api)[:2] == (400, "invalid_credentials"), "the pool's own pauses must not outlast the outage"
-    assert time.monotonic() - begin < 2
+    # Within the three seconds that a request waits for a connection: the pool's own pauses must not outlast the outage.
+    assert _log_in(api)[:2] == (400, "invalid_credentials")
 
 
 def test_a_restart_between_two_requests_is_not_noticed(api, database):

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from local_supabase import database as local_database
 from local_supabase import rest_api
 from local_supabase.platform import Config, Keys, Platform
+from tests.waiting import eventually
 
 APIKEY = {"apikey": "sb_secret_s"}
 
@@ -63,6 +64,7 @@ def api(server, line) -> Iterator[FlaskClient]:
     """A data API of its own, in this process, at the end of the line."""
     url = make_conninfo(server.database_url, host=str(line.link.parent), application_name=line.name)
     with local_database.pool("authenticator", url) as pool:
+        pool.wait()  # a connection still being made would survive the cut
         keys = Keys("sb_publishable_p", "sb_secret_s", {})
         platform = Platform("http://127.0.0.1:1", Config("http://x"), keys, pool, pool, time.time)
         app = Flask(__name__)
@@ -100,7 +102,4 @@ def test_a_request_under_way_is_503_when_its_connection_ends(api, line, playgrou
 
 def wait_until_asleep(line: Line, playground) -> None:
     query = "select 1 from pg_stat_activity where application_name = %s and query like %s and state = 'active'"
-    deadline = time.monotonic() + 5
-    while not line.database.execute(query, [line.name, f"%{playground.long_sleep}%"]).fetchone():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert eventually(lambda: line.database.execute(query, [line.name, f"%{playground.long_sleep}%"]).fetchone())
