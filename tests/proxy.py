@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -86,7 +87,7 @@ class Proxy:
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         self.requests.append(f"{request.command} {request.path}")
         trouble = self._trouble_with(request.path)
-        if trouble == "cut":
+        if trouble == "cut" or (trouble is None and _has_hung_up(request)):  # busy, it comes to this when all is over
             request.close_connection = True
         elif trouble == "bad gateway":
             _send(request, 502, {"Content-Type": "text/html"}, b"<h1>502 Bad Gateway</h1>")
@@ -131,6 +132,14 @@ class Proxy:
             line.request(request.command, request.path, body, headers)
             answer = line.getresponse()
             return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def _has_hung_up(request: BaseHTTPRequestHandler) -> bool:
+    readable, _, _ = select.select([request.connection], [], [], 0)
+    try:
+        return bool(readable) and not request.connection.recv(1, socket.MSG_PEEK)
+    except ConnectionError:
+        return True
 
 
 def _send(
