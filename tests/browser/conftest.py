@@ -1,5 +1,6 @@
 """Chromium, the app on a port of its own, and a watch over what no page may do."""
 
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -40,7 +41,8 @@ class Visit:
         context.on("console", lambda message: self._watch_console(message.text))
         context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
         context.route(MAILED_SITE, lambda route: _send_to(route, site))
-        context.tracing.start(snapshots=True, sources=True)
+        # What the page looked like at each step costs a fifth of the time: a test that is run by itself keeps it too.
+        context.tracing.start(sources=True, snapshots="PYTEST_XDIST_WORKER" not in os.environ)
 
     def keep(self, name: str) -> list[Path]:
         """Write a screenshot of every page and the trace; `playwright show-trace` opens it."""
