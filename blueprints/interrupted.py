@@ -13,6 +13,7 @@ import flask
 from flask import Response, current_app, g, make_response, render_template, request, url_for
 from flask_wtf.csrf import generate_csrf
 
+from auth.assurance import ACTIONS
 from auth.refusals import Refused
 from blueprints.destination import destination, here
 from blueprints.htmx import (
@@ -75,7 +76,7 @@ def go_on(user_id: str, default: str | None = None) -> Response:
     if "dialog" in request.form:
         return news("proven", csrf_token=generate_csrf(), person=fingerprint(user_id))
     if kept := _kept(fingerprint(user_id)):
-        return _again(kept, destination())
+        return _again(kept, destination(), action=ACTIONS.get(request.form.get("action", "")))
     return leave_for(default or destination())
 
 

@@ -52,6 +52,7 @@ def test_a_form_that_has_to_wait_is_carried_along_and_sent_with_one_more_click(a
     challenge["code"] = alice.phones[0].code()
     page = challenge.submit()
     assert page.status_code == 200
+    assert "what you were about to send, to change your address." in page
     assert "new address" in page.html.dl.get_text()
     sent = form(page, ADDRESS).submit()
     assert sent.status_code == 422
