@@ -13,7 +13,9 @@ bp = Blueprint("elsewhere", __name__)
 
 def elsewhere_field() -> BooleanField:
     """Ticked: whoever changes a factor may do so because somebody else is in."""
-    return BooleanField("Sign out everywhere else", default=True, false_values=(False, "", "no"))
+    return BooleanField(
+        "Sign out everywhere else", name="sign_out_elsewhere", default=True, false_values=(False, "", "no")
+    )
 
 
 @bp.post("/settings/security/sign-out-elsewhere")

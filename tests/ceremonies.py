@@ -29,8 +29,8 @@ def options_on(browser: Browser, page: TestResponse, form_id: str = "passkey-for
 
 def submitted(page: TestResponse, credential: str, form_id: str = "passkey-form") -> TestResponse:
     page.forms[form_id]["credential"] = credential
-    if "elsewhere" in page.forms[form_id].fields:
-        page.forms[form_id].set("elsewhere", False, index=0)
+    if "sign_out_elsewhere" in page.forms[form_id].fields:
+        page.forms[form_id].set("sign_out_elsewhere", False, index=0)
     return page.forms[form_id].submit()
 
 

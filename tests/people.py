@@ -127,7 +127,7 @@ class Person:
         page, phone = self._is_shown_a_secret(browser, name)
         finish = form(page, "/settings/security/totp/verify")
         finish["code"] = phone.code()
-        finish.set("elsewhere", False, index=0)
+        finish.set("sign_out_elsewhere", False, index=0)
         assert finish.submit().location in ("/settings/security", "/settings/security/recovery-codes")
         self.phones.append(phone)
         return phone

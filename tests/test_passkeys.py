@@ -249,7 +249,7 @@ def removes(browser, kept):
     """Remove a passkey by its page."""
     address = f"{PASSKEYS}/{kept['id']}"
     removal = form(browser.get(address), f"{address}/remove")
-    removal.set("elsewhere", False, index=0)
+    removal.set("sign_out_elsewhere", False, index=0)
     return removal.submit()
 
 

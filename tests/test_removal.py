@@ -172,7 +172,7 @@ def test_a_removal_offers_to_sign_out_everywhere_else(alice, alice_at_aal2, tick
     alice.forgets_used_codes()
     elsewhere = alice.signs_in()
     one = removal(alice_at_aal2, factor_ids(alice)[0])
-    box = one.fields["elsewhere"][0]
+    box = one.fields["sign_out_elsewhere"][0]
     assert box.checked
     box.checked = ticked
     one.submit()
@@ -186,14 +186,14 @@ def test_the_box_stays_as_it_was_where_a_proof_came_between(alice, alice_at_aal2
     alice.forgets_used_codes()
     elsewhere = alice.signs_in()
     one = removal(alice_at_aal2, factor_ids(alice)[0])
-    one.set("elsewhere", ticked, index=0)
+    one.set("sign_out_elsewhere", ticked, index=0)
     alice.ages_proofs(400)
     alice.forgets_used_codes()
     challenge = form(one.submit(), "/mfa/challenge")
     challenge["code"] = alice.phones[-1].code()
     challenge["factor"].force_value(factor_ids(alice)[1])
     page = challenge.submit()
-    assert page.html.dl.get_text(" ", strip=True) == f"Elsewhere {'yes' if ticked else 'no'}"
+    assert page.html.dl.get_text(" ", strip=True) == f"Sign out elsewhere {'yes' if ticked else 'no'}"
     assert form(page, one.action).submit().location == SECURITY
     assert (elsewhere.get("/account").status_code == 200) is not ticked
 
@@ -204,7 +204,7 @@ def test_adding_a_second_factor_offers_it_too(alice, alice_at_aal2, ticked):
     elsewhere = alice.signs_in()
     tablet = alice.begins_app(alice_at_aal2, "Tablet")
     finish = form(alice_at_aal2.get(APPS), f"{APPS}/verify")
-    box = finish.fields["elsewhere"][0]
+    box = finish.fields["sign_out_elsewhere"][0]
     assert box.checked
     box.checked = ticked
     finish["code"] = tablet.code()

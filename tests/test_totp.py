@@ -187,7 +187,7 @@ def test_removing_the_only_app_leaves_the_password_and_lowers_every_session(alic
     page = here.get(f"{SET_UP}/{factor}/remove")
     assert "your only second factor" in page
     removal = form(page, f"{SET_UP}/{factor}/remove")
-    removal.set("elsewhere", False, index=0)
+    removal.set("sign_out_elsewhere", False, index=0)
     assert "was removed" in removal.submit().follow()
     assert factors(database, alice) == []
     assert {session["aal"] for session in sessions(database, alice)} == {"aal1"}
@@ -202,7 +202,7 @@ def test_removing_one_of_two_apps_asks_a_session_of_the_removed_one_for_the_othe
     tablet = alice.set_up_app(browser, "Tablet")
     phone = next(factor["id"] for factor in factors(database, alice) if factor["name"] == "Phone")
     removal = form(browser.get(f"{SET_UP}/{phone}/remove"), f"{SET_UP}/{phone}/remove")
-    removal.set("elsewhere", False, index=0)
+    removal.set("sign_out_elsewhere", False, index=0)
     removal.submit()
     assert browser.get("/account").status_code == 200  # it had proven the tablet last
     assert with_phone.get("/account").location.startswith("/mfa/challenge")
