@@ -11,7 +11,7 @@ import pyotp
 import pytest
 from webtest import TestResponse
 
-from auth import attempts, vault
+from auth import attempts
 from auth.attempts import Attempt, Rules
 from auth.refusals import (
     CodeSpent,
@@ -165,13 +165,6 @@ def test_of_many_attempts_in_the_same_instant_five_are_begun(alice_with_totp, da
     assert rows_of(alice_with_totp, "mfa_challenge_grants") == 5
 
 
-@pytest.fixture
-def patience(monkeypatch):
-    """Tabs of one browser wait in line for its tokens; fifty of them on a busy machine for longer than people would."""
-    monkeypatch.setattr(vault, "PATIENCE_SECONDS", 60)
-
-
-@pytest.mark.usefixtures("patience")
 def test_of_fifty_browsers_with_one_right_code_one_gets_in(alice_with_totp):
     code = alice_with_totp.phones[0].code()
     pages = submitted_at_once(fifty_tabs(alice_with_totp), [code] * 50)
@@ -182,7 +175,6 @@ def test_of_fifty_browsers_with_one_right_code_one_gets_in(alice_with_totp):
     assert counts(alice_with_totp) == {"failures": 0, "since_success": 0, "locked": False}
 
 
-@pytest.mark.usefixtures("patience")
 def test_of_fifty_browsers_with_wrong_codes_five_are_heard(alice_with_totp, round_trips):
     totp, now = pyotp.TOTP(alice_with_totp.phones[0].secret), int(time.time())
     valid = {totp.at(now + 30 * step) for step in range(-3, 4)}

@@ -15,7 +15,7 @@ from tests.settled import Reused, state_of
 FAULTS = ["cut", "slow", "bad gateway", "broken", "garbage", "half", "lost"]
 PLACES = {"auth": "/auth/v1/", "data": "/rest/v1/", "all": "/"}
 TIMEOUT_SECONDS = 0.25  # where the answer is to be lost: a healthy one has the app's own
-MOST_TIMEOUTS = 4  # a lost answer to verify is followed by asking what became of it
+MOST_SECONDS = 3.1  # four timeouts, as a lost answer to verify is asked after, and the work of a busy machine
 
 PAGES = ["/", "/account", "/settings/security", "/settings/security/totp", "/settings/security/password"]
 PAGES += [
@@ -109,7 +109,7 @@ def settled(reused, stormy_app):
 
 
 def check_calm(page, began):
-    assert time.monotonic() - began < MOST_TIMEOUTS * TIMEOUT_SECONDS + 5, "stuck"
+    assert time.monotonic() - began < MOST_SECONDS, "stuck"
     assert page.status_code != 500
     if page.status_code == 503:
         assert page.headers["Retry-After"]

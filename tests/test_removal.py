@@ -166,12 +166,18 @@ def test_sql_keeps_the_last_one_unless_told_otherwise(alice, alice_at_aal2, devi
         assert found == {"done": done}
 
 
-@pytest.mark.parametrize("ticked", [True, False])
-def test_a_removal_offers_to_sign_out_everywhere_else(alice, alice_at_aal2, ticked):
+@pytest.fixture
+def one_of_two(alice, alice_at_aal2):
+    """The form that removes the first of two apps, and a browser that is signed in elsewhere."""
     alice.set_up_app(alice_at_aal2, "Tablet")
     alice.forgets_used_codes()
     elsewhere = alice.signs_in()
-    one = removal(alice_at_aal2, factor_ids(alice)[0])
+    return removal(alice_at_aal2, factor_ids(alice)[0]), elsewhere
+
+
+@pytest.mark.parametrize("ticked", [True, False])
+def test_a_removal_offers_to_sign_out_everywhere_else(alice_at_aal2, one_of_two, ticked):
+    one, elsewhere = one_of_two
     box = one.fields["sign_out_elsewhere"][0]
     assert box.checked
     box.checked = ticked
@@ -181,11 +187,8 @@ def test_a_removal_offers_to_sign_out_everywhere_else(alice, alice_at_aal2, tick
 
 
 @pytest.mark.parametrize("ticked", [True, False])
-def test_the_box_stays_as_it_was_where_a_proof_came_between(alice, alice_at_aal2, ticked):
-    alice.set_up_app(alice_at_aal2, "Tablet")
-    alice.forgets_used_codes()
-    elsewhere = alice.signs_in()
-    one = removal(alice_at_aal2, factor_ids(alice)[0])
+def test_the_box_stays_as_it_was_where_a_proof_came_between(alice, one_of_two, ticked):
+    one, elsewhere = one_of_two
     one.set("sign_out_elsewhere", ticked, index=0)
     alice.ages_proofs(400)
     alice.forgets_used_codes()

@@ -70,9 +70,9 @@ def test_with_several_apps_any_of_them_will_do(alice, name):
     ("path", "action"), [("/settings/security", "security"), ("/settings/security/totp", "add-factor")]
 )
 def test_after_five_minutes_what_is_sensitive_asks_again(alice, alice_at_aal2, path, action):
-    alice.ages_proofs(280)
+    alice.ages_proofs(299 - 5)
     assert alice_at_aal2.get(path).status_code == 200
-    alice.ages_proofs(21)
+    alice.ages_proofs(7)
     assert alice_at_aal2.get(path).location == "/mfa/challenge?" + urlencode({"next": path, "action": action}, safe="/")
     assert alice_at_aal2.get("/account").status_code == 200
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], object], *, within: float = 60.0) -> bool:
+def eventually(condition: Callable[[], object], *, within: float = 15.0) -> bool:
     """Whether `condition` comes true within so many seconds; that it does costs no more than it takes."""
     deadline = time.monotonic() + within
     while not condition():

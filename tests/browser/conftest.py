@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Route, sync_playwright
 
 from app import Settings, create_app
 from local_supabase.stack import _serving
@@ -22,7 +22,6 @@ from tests.settings import with_cheap_codes
 
 RESULTS = Path(__file__).parent.parent.parent / "test-results"
 TIMEOUT_MS = 10_000
-expect.set_options(timeout=TIMEOUT_MS)
 MAILED_SITE = re.compile(r"http://localhost:5000/")  # site_url in supabase/config.toml: where mails say the app is
 
 visits = pytest.StashKey["list[Visit]"]()

@@ -19,7 +19,7 @@ SECURITY_KEY = THIS_DEVICE | {"transport": "usb"}
 SYNCED = THIS_DEVICE | {"defaultBackupEligibility": True, "defaultBackupState": True}
 
 EVENTS = ("credentialAdded", "credentialAsserted", "credentialUpdated", "credentialDeleted")
-WITHIN_SECONDS = 10
+WITHIN_SECONDS = 5
 
 # So that a test knows when a page has begun to ask for a passkey: nothing can be seen of a request that stays open.
 WATCH = """

@@ -58,8 +58,9 @@ def test_no_postgres_is_503_without_details_and_heals(api, socket, database):
     assert "PGSQL" not in text
     assert api.get("/auth/v1/health").status_code == 200
     socket[0].symlink_to(socket[1])
-    # Within the three seconds that a request waits for a connection: the pool's own pauses must not outlast the outage.
-    assert _log_in(api)[:2] == (400, "invalid_credentials")
+    begin = time.monotonic()
+    assert _log_in(api)[:2] == (400, "invalid_credentials"), "the pool's own pauses must not outlast the outage"
+    assert time.monotonic() - begin < 2
 
 
 def test_a_restart_between_two_requests_is_not_noticed(api, database):

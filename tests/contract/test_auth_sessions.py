@@ -208,4 +208,4 @@ def _used_long_ago(database, token):
 
 def _wait_until_blocked_by(database):
     blocked = "select count(*) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
-    assert eventually(lambda: database.execute(blocked).fetchone() != (0,))
+    assert eventually(lambda: database.execute(blocked).fetchone() != (0,), within=10)

@@ -284,4 +284,4 @@ def test_metadata_given_at_sign_up_is_not_the_admins(people, wire):
 
 def _wait_for_waiting(database, count):
     waiting = "select count(*) from pg_locks where not granted"
-    assert eventually(lambda: database.execute(waiting).fetchone() >= (count,))
+    assert eventually(lambda: database.execute(waiting).fetchone() >= (count,), within=10)

@@ -61,7 +61,7 @@ def test_a_row_names_the_tests_that_name_it_or_says_why_there_is_none(statement)
 
 
 def test_only_somebody_elses_supabase_may_lack_something(server):
-    """Whether a test is skipped is has_to_have()'s to say. Nothing is skipped here."""
+    """Whether a test is skipped is has_to_have()'s to say. Nothing is skipped here: what it would skip by is caught."""
     elsewhere = replace(server, is_ours=False)
     with pytest.raises(pytest.skip.Exception, match="needs MAILBOX_URL"):
         elsewhere.has_to_have(None, "MAILBOX_URL")

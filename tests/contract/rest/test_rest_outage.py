@@ -102,4 +102,5 @@ def test_a_request_under_way_is_503_when_its_connection_ends(api, line, playgrou
 
 def wait_until_asleep(line: Line, playground) -> None:
     query = "select 1 from pg_stat_activity where application_name = %s and query like %s and state = 'active'"
-    assert eventually(lambda: line.database.execute(query, [line.name, f"%{playground.long_sleep}%"]).fetchone())
+    asleep = [line.name, f"%{playground.long_sleep}%"]
+    assert eventually(lambda: line.database.execute(query, asleep).fetchone(), within=5)
